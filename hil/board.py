@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from device_agent.contract.digest import digest_of
+from device_agent.contract.manifest import EngineName
 from hil.errors import BoardError
 from hil.table import bounded, read_table, unknown
 from host_tools.errors import InputError, TargetError
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_BYTES = 1 << 16
+_INTEGER_BITS = 63
+"""Without the sign: TOML's integers have 64 bits."""
+_SHOWN = 80
+_ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +119,7 @@ def parse_board(data: bytes, *, name: str, origin: str) -> Board:
     tables = ("board", "resource", "tolerance")
     for key in document:
         if key not in tables:
-            unknown(f"{origin}: {key}", key, tables, error=BoardError)
+            unknown(f"{origin}: {key[:_SHOWN]}", key, tables, error=BoardError)
     section = read_table(BoardSection, document.get("board", {}), where=f"{origin}: board", error=BoardError)
     for target in section.targets:
         try:
@@ -127,6 +132,11 @@ def parse_board(data: bytes, *, name: str, origin: str) -> Board:
     for key, table in (("resource", resource), ("tolerance", tolerances)):
         if not isinstance(table, dict):
             raise BoardError(f"{origin}: {key}: expected a table [{key}].")
+    for engine in tolerances:
+        if (
+            engine not in _ENGINES
+        ):  # a slip of the pen would leave the artifact's own tolerance in force, without a word
+            unknown(f"{origin}: tolerance.{engine[:_SHOWN]}", engine, _ENGINES, error=BoardError)
     return Board(
         name=name,
         section=section,
@@ -178,6 +188,21 @@ def read_toml(data: bytes, *, origin: str, error: type[InputError]) -> dict[str,
     if len(data) > _MAX_BYTES:
         raise error(f"{origin}: expected at most {_MAX_BYTES} bytes, got {len(data)}.")
     try:
-        return tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as cause:
+        document = tomllib.loads(data.decode())
+    except (
+        ValueError,
+        RecursionError,
+    ) as cause:  # ValueError: no UTF-8, no TOML, and int()'s refusal of huge literals
         raise error(f"{origin}: no TOML: {cause}.") from cause
+    if _has_huge_integer(document):
+        raise error(f"{origin}: no TOML: expected integers of at most 64 bits.")
+    return document
+
+
+def _has_huge_integer(value: object) -> bool:
+    """Say whether there is one that TOML does not allow: Python reads it where it is hexadecimal, and cannot show it in a message."""
+    if isinstance(value, dict):
+        return any(_has_huge_integer(one) for one in value.values())
+    if isinstance(value, list):
+        return any(_has_huge_integer(one) for one in value)
+    return isinstance(value, int) and value.bit_length() > _INTEGER_BITS

@@ -12,6 +12,7 @@ from hil.rail_name import require_rail_name
 from hil.scenario.scenario import (
     LONGEST_SECONDS,
     MAX_ENTRIES,
+    OWN_KEYS,
     BatteryPoint,
     Expectation,
     Fault,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", TemperaturePoint, PowerPoint, RailPoint, BatteryPoint, Fault, Load)
 
 _TABLES = ("scenario", "temperature", "power", "rail", "battery", "fault", "load", "agent", "expect")
-_OWN_KEYS = {"mqtt": ("host", "port", "enabled"), "spool": ("path",), "sensors": ("sysfs_root",)}
+_KEYS_OF_THE_RIG = {"mqtt": ("host", "port", "enabled"), "spool": ("path",), "sensors": ("sysfs_root",)}
 """Keys of ``agent.toml`` that the rig fills in; so are the tables ``device`` and ``artifact``."""
 
 
@@ -82,6 +83,7 @@ def parse_scenario(data: bytes, *, origin: str) -> Scenario:
             Expectation, document.get("expect", {}), where=f"{origin}: expect", error=ScenarioError
         ),
     )
+    _require_keys_of_their_kinds(scenario.faults, document.get("fault", []), origin)
     _require_playable(scenario, origin)
     return scenario
 
@@ -98,11 +100,26 @@ def _entries(kind: type[T], document: dict[str, Any], key: str, origin: str) -> 
     )
 
 
+def _require_keys_of_their_kinds(
+    faults: Sequence[Fault], tables: Sequence[dict[str, Any]], origin: str
+) -> None:
+    """Refuse what would change nothing: whoever writes `delay_seconds` of a cut means another fault."""
+    for index, (fault, table) in enumerate(zip(faults, tables, strict=True)):
+        for key in table:
+            if key in OWN_KEYS and fault.kind not in OWN_KEYS[key]:
+                raise ScenarioError(
+                    f"{origin}: fault[{index}].{key}: {fault.kind} has no such key.",
+                    hint=f"It is of {', '.join(OWN_KEYS[key])}.",
+                )
+
+
 def _agent_tables(tables: object, origin: str) -> dict[str, dict[str, object]]:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise ScenarioError(f"{origin}: agent: expected tables [agent.NAME], as in agent.toml.")
     for name, table in tables.items():
-        own = [key for key in table if name in ("device", "artifact") or key in _OWN_KEYS.get(name, ())]
+        own = [
+            key for key in table if name in ("device", "artifact") or key in _KEYS_OF_THE_RIG.get(name, ())
+        ]
         if own:
             raise ScenarioError(f"{origin}: agent.{name}.{own[0]}: the rig says this, not the scenario.")
         for key, value in table.items():
@@ -137,6 +154,9 @@ def _require_playable(scenario: Scenario, origin: str) -> None:
             raise ScenarioError(
                 f"{origin}: {key}: ends at {seconds:g} s, after scenario.duration_seconds, which is {scenario.duration_seconds:g}."
             )
+    both = [name for name in scenario.expectation.events if name in scenario.expectation.forbidden_events]
+    if both:
+        raise ScenarioError(f"{origin}: expect.events: {both[0]!r} is among forbidden_events too.")
     _require_apart(scenario, origin)
 
 

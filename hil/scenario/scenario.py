@@ -56,6 +56,16 @@ NEEDS: Mapping[FaultKind, tuple[Feature, ...]] = MappingProxyType(
 )
 """What a rig must have for a fault."""
 
+OWN_KEYS: Mapping[str, tuple[FaultKind, ...]] = MappingProxyType(
+    {
+        "delay_seconds": ("network_slow", "packets_late"),
+        "bytes_per_second": ("slow_reader",),
+        "loss_share": ("packets_lost",),
+        "jump_seconds": ("clock_jump",),
+    }
+)
+"""Keys of ``[[fault]]`` that only some kinds have."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:

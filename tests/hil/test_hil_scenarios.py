@@ -292,6 +292,17 @@ def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(docume
             r"fault\[1\]: begins at 2.5 s, when fault\[0\] may last until 3 s",
         ),
         ("load = [" + "{at_seconds = 1}," * 1001 + "]\n" + HEAD, "at most 1000 entries"),
+        (
+            HEAD + '[[fault]]\nkind = "power_cut"\nat_seconds = 2\ndelay_seconds = 3',
+            r"fault\[0\].delay_seconds: power_cut has no such key.* It is of network_slow, packets_late",
+        ),
+        (
+            HEAD + '[expect]\nevents = ["a", "b"]\nforbidden_events = ["b"]',
+            "expect.events: 'b' is among forbidden_events too",
+        ),
+        (HEAD + "seed = " + "9" * 5000, "no TOML: "),
+        (HEAD + "seed = 0x" + "f" * 9000, "expected integers of at most 64 bits"),
+        (HEAD + "[agent.source]\nrate_hz = [[0x" + "f" * 9000 + "]]", "expected integers of at most 64 bits"),
     ],
 )
 def test_a_wrong_scenario_names_its_key(text: str, message: str) -> None:
