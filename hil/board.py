@@ -133,9 +133,8 @@ def parse_board(data: bytes, *, name: str, origin: str) -> Board:
         if not isinstance(table, dict):
             raise BoardError(f"{origin}: {key}: expected a table [{key}].")
     for engine in tolerances:
-        if (
-            engine not in _ENGINES
-        ):  # a slip of the pen would leave the artifact's own tolerance in force, without a word
+        # A slip of the pen would leave the artifact's own tolerance in force, without a word.
+        if engine not in _ENGINES:
             unknown(f"{origin}: tolerance.{engine[:_SHOWN]}", engine, _ENGINES, error=BoardError)
     return Board(
         name=name,

@@ -5,7 +5,10 @@ Protocols like those of `hil.protocols`: a call returns when it is done, or rais
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+AMBIENT_CELSIUS: Final = 40.0
+"""What a board's sensor tells until it is told something else."""
 
 
 class Thermal(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from benchmarks.models.zoo import by_id
@@ -58,7 +57,7 @@ def text(
     if roads:
         lines += ["", "One model by three roads, off the ONNX file's outputs on the same random inputs:", ""]
         lines += ["| comes in as | largest difference | SQNR dB |", "|---|---|---|"]
-        lines += [f"| {one.format} | {one.largest:.1e} | {_decibels(one.sqnr_db)} |" for one in roads]
+        lines += [f"| {one.format} | {one.largest:.1e} | {decibels(one.sqnr_db)} |" for one in roads]
     if official:
         lines += [
             "",
@@ -91,7 +90,7 @@ def _line(row: Row) -> str:
         row.target,
         f"{row.calibration} + {row.others}",
         agreement,
-        _decibels(row.sqnr_db) + ("" if _is_shipped(row) else ", not shipped"),
+        decibels(row.sqnr_db) + ("" if _is_shipped(row) else ", not shipped"),
         ", ".join(row.stages) or "ranges were enough",
         operators,
     )
@@ -102,12 +101,13 @@ def _is_shipped(row: Row) -> bool:
     return row.sqnr_db is None or row.sqnr_db >= Budget().min_sqnr_db
 
 
-def _decibels(value: float | None) -> str:
-    return "equal" if value is None or math.isinf(value) else f"{value:.1f}"
+def decibels(value: float | None) -> str:
+    """Return an SQNR as the tables have it; None is that of equal outputs."""
+    return "equal" if value is None else f"{value:.1f}"
 
 
-def _pair(share: float | None, decibels: float) -> str:
-    return f"{'–' if share is None else f'{100.0 * share:.1f}'}, {decibels:.1f}"
+def _pair(share: float | None, sqnr_db: float | None) -> str:
+    return f"{'–' if share is None else f'{100.0 * share:.1f}'}, {decibels(sqnr_db)}"
 
 
 def _cell(sentence: str) -> str:

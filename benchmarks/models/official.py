@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks.models.zoo import by_id
 from benchmarks.options import THREADS
+from host_tools.verify import metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class OfficialRow:
         title: For people.
         float_file: What both sides are held against.
         their_share: Share of samples with the float model's top class; None for no classifier.
-        their_db: SQNR of their outputs.
+        their_db: SQNR of their outputs; None where they are the float model's.
         our_share: Likewise, of ours.
         our_db: Likewise.
     """
@@ -38,9 +38,9 @@ class OfficialRow:
     title: str
     float_file: str
     their_share: float | None
-    their_db: float
+    their_db: float | None
     our_share: float | None
-    our_db: float
+    our_db: float | None
 
 
 _FILES: Final = {
@@ -95,10 +95,9 @@ def run(path: Path, samples: NDArray[np.generic]) -> NDArray[np.float64]:
     return np.stack(results)
 
 
-def sqnr_db(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """Return the signal-to-quantization-noise ratio over all elements, in decibels; infinite where they are equal."""
-    noise = ((exact - found) ** 2).sum()
-    return float(10.0 * np.log10((exact**2).sum() / noise)) if noise else math.inf
+def sqnr_db(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float | None:
+    """Return the signal-to-quantization-noise ratio over all elements, in decibels; None where they are equal."""
+    return metrics.sqnr_db(float((exact**2).sum()), float(((exact - found) ** 2).sum()))
 
 
 def _share(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:

@@ -43,12 +43,12 @@ class Road:
     Attributes:
         format: For people.
         largest: Largest difference from the ONNX file's outputs.
-        sqnr_db: Of all outputs together.
+        sqnr_db: Of all outputs together; None where they are equal.
     """
 
     format: str
     largest: float
-    sqnr_db: float
+    sqnr_db: float | None
 
 
 def compare(places: Places, work: Path) -> list[Road]:

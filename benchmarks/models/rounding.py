@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from benchmarks.models.document import decibels
 from benchmarks.models.official import sqnr_db
 from benchmarks.models.packages import Places
 from benchmarks.models.zoo import ENTRIES, by_id
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 size = sum(map(len, payload.files.values())) / 1e6
                 more = len(list(made.model.graph.graph)) - len(list(model.graph.graph))
                 print(
-                    f"| {group or 'target'} | {scaling} | {rounding} | {sqnr_db(np.stack(wanted), np.stack(found)):.1f} | {cosine.mean():.4f} "
+                    f"| {group or 'target'} | {scaling} | {rounding} | {decibels(sqnr_db(np.stack(wanted), np.stack(found)))} | {cosine.mean():.4f} "
                     f"| {cosine.min():.4f} | {size:.1f} | {more} | {seconds:.0f} |",
                     flush=True,
                 )

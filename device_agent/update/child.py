@@ -99,7 +99,7 @@ def _begin_anew(line: bytes, answers: BinaryIO, parent: int) -> None:
     os.dup2(read, 0)
     os.dup2(answers.fileno(), 1)
     anew = command(with_cryptography=True, is_insisting=_INSISTING in sys.argv)
-    os.execve(sys.executable, (*anew, str(parent)), environment())  # noqa: S606
+    os.execve(sys.executable, (*anew, str(parent)), environment())  # noqa: S606  our own interpreter and module, no shell
 
 
 def do(job: Job, *, frames: BinaryIO, answers: BinaryIO) -> Answer:

@@ -19,7 +19,7 @@ from device_agent.update.child import command, environment
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
 from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed, TrialUnbegun
 from device_agent.update.shadow import write_frame
-from device_agent.update.starvation import is_starved, waited_seconds
+from device_agent.update.starvation import scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,11 +45,12 @@ class Children:
     def __init__(self, report: Callable[[Answer], None]) -> None:
         self._report = report
         self._step: _Step | None = None
-        self._priority = _Priority()
+        self._insists = threading.Event()
+        """Set once a step had to take a share of a processor that never rests: so do all after it."""
 
     def start(self, job: Job, *, timeout_seconds: float) -> None:
         """Do a job."""
-        self._step = _Step(job, self._report, self._priority, timeout_seconds=timeout_seconds)
+        self._step = _Step(job, self._report, self._insists, timeout_seconds=timeout_seconds)
 
     def start_shadow(
         self, job: TrialJob, tap: Tap, *, frames: int, timeout_seconds: float, duty_ratio: float
@@ -58,7 +59,7 @@ class Children:
         self._step = _Step(
             job,
             self._report,
-            self._priority,
+            self._insists,
             timeout_seconds=timeout_seconds,
             feed=_Feed(tap, frames, duty_ratio=duty_ratio, until_seconds=monotonic() + timeout_seconds),
         )
@@ -68,13 +69,6 @@ class Children:
         if self._step is not None:
             self._step.cancel()
             self._step = None
-
-
-class _Priority:
-    """Whether children take a share of a processor that never rests; once one had to, all do."""
-
-    def __init__(self) -> None:
-        self.is_insisting = False
 
 
 class _Feed:
@@ -113,14 +107,14 @@ class _Step:
         self,
         job: Job,
         report: Callable[[Answer], None],
-        priority: _Priority,
+        insists: threading.Event,
         *,
         timeout_seconds: float,
         feed: _Feed | None = None,
     ) -> None:
         self._job = job
         self._report = report
-        self._priority = priority
+        self._insists = insists
         self._timeout_seconds = timeout_seconds
         self._feed = feed
         self._cancelled = threading.Event()
@@ -153,9 +147,9 @@ class _Step:
 
     def _attempt(self) -> Answer | None:
         """Return the answer; None when the child got no processor, and the step is to begin anew with a share."""
-        starved = threading.Event()
+        was_insisting = self._insists.is_set()
         with subprocess.Popen(
-            (*command(is_insisting=self._priority.is_insisting), str(os.getpid())),
+            (*command(is_insisting=was_insisting), str(os.getpid())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(),
@@ -166,7 +160,7 @@ class _Step:
                 process.kill()
             ended = threading.Event()
             watch = threading.Thread(
-                target=self._watch, args=(process, ended, starved), name="update-watch", daemon=True
+                target=self._watch, args=(process, ended), name="update-watch", daemon=True
             )
             watch.start()
             try:
@@ -175,34 +169,32 @@ class _Step:
                 ended.set()
                 status = process.wait()
         answer = decode_answer(line)
-        if answer is None and starved.is_set() and not self._cancelled.is_set():
+        if answer is None and self._insists.is_set() and not was_insisting and not self._cancelled.is_set():
             return None
         return answer or self._death(status)
 
-    def _watch(
-        self, process: subprocess.Popen[bytes], ended: threading.Event, starved: threading.Event
-    ) -> None:
+    def _watch(self, process: subprocess.Popen[bytes], ended: threading.Event) -> None:
         """End the child when its time is over, or when it gets no processor to use it."""
         # A shadow run waits for frames as long as it may; what it does then has its own time.
         slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
         begun, left = monotonic(), slack
         while not ended.wait(min(_LOOK_SECONDS, max(0.0, left))):
             # A model that is good does not become bad because the processor was somebody else's.
-            extra = min(waited_seconds(process.pid), (_MOST_STRETCHED - 1.0) * slack)
+            so_far = scheduled(process.pid)
+            extra = min(so_far.waited_seconds, (_MOST_STRETCHED - 1.0) * slack)
             left = begun + slack + extra - monotonic()
             if left <= 0.0:
                 self._timed_out = True
                 process.kill()
                 return
-            if self._may_begin_anew() and is_starved(process.pid):
-                self._priority.is_insisting = True
-                starved.set()
+            if self._may_begin_anew() and so_far.is_starved:
+                self._insists.set()
                 process.kill()
                 return
 
     def _may_begin_anew(self) -> bool:
         """A shadow run has had frames that do not come again; the trial before it began anew where that was needed."""
-        return self._feed is None and not self._priority.is_insisting
+        return self._feed is None and not self._insists.is_set()
 
     def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
         if process.stdin is None or process.stdout is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,31 +13,37 @@ LEAST_SECONDS: Final = 10.0
 _PROC: Final = Path("/proc")
 
 
-def is_starved(process: int, *, proc: Path = _PROC) -> bool:
-    """Say whether a process has waited long for a processor, and hardly ever had one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """What became of a process that was ready to run.
+
+    Attributes:
+        ran_seconds: On a processor.
+        waited_seconds: For one.
+    """
+
+    ran_seconds: float
+    waited_seconds: float
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether it has waited long, and hardly ever ran."""
+        return self.waited_seconds >= LEAST_SECONDS and self.ran_seconds < LEAST_SHARE * (
+            self.ran_seconds + self.waited_seconds
+        )
+
+
+def scheduled(process: int, *, proc: Path = _PROC) -> Scheduled:
+    """Return what the kernel says of a process; nothing but zeros where it does not say (no ``CONFIG_SCHED_INFO``), or the process is gone.
 
     Args:
         process: Its number; its first thread counts.
         proc: Where ``proc(5)`` is.
 
-    Returns:
-        False where the kernel does not say (no ``CONFIG_SCHED_INFO``), or the process is gone.
-
     Source: the kernel's Documentation/scheduler/sched-stats.rst, "/proc/<pid>/schedstat": nanoseconds on a processor, then of waiting for one.
     """
-    ran, waited = _scheduled(process, proc)
-    return waited >= LEAST_SECONDS and ran < LEAST_SHARE * (ran + waited)
-
-
-def waited_seconds(process: int, *, proc: Path = _PROC) -> float:
-    """Return how long a process has waited for a processor; 0 where the kernel does not say. Arguments as of `is_starved`."""
-    return _scheduled(process, proc)[1]
-
-
-def _scheduled(process: int, proc: Path) -> tuple[float, float]:
-    """Return how long it had a processor, and how long it waited for one, in seconds."""
     try:
         ran, waited = (proc / str(process) / "schedstat").read_bytes().split()[:2]
-        return int(ran) * 1e-9, int(waited) * 1e-9
+        return Scheduled(ran_seconds=int(ran) * 1e-9, waited_seconds=int(waited) * 1e-9)
     except (OSError, ValueError):
-        return 0.0, 0.0
+        return Scheduled(ran_seconds=0.0, waited_seconds=0.0)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from hil.drivers.openssh import last_line
 from hil.errors import RigError
+from hil.senses import AMBIENT_CELSIUS
 
 if TYPE_CHECKING:
     from hil.drivers.replayed_sysfs import ReplayedSysfs
     from hil.protocols import Shell
 
-_AMBIENT_CELSIUS = 40.0
 _SCRIPT = """\
 set -e
 if [ ! -d /sys/module/i2c_stub ]; then
@@ -52,8 +52,8 @@ class HardwareMonitor:
     def __init__(self, shell: Shell, replayed: ReplayedSysfs) -> None:
         self._shell = shell
         self._replayed = replayed
-        self._celsius = _AMBIENT_CELSIUS
-        self.set_celsius(_AMBIENT_CELSIUS)
+        self._celsius = AMBIENT_CELSIUS
+        self.set_celsius(AMBIENT_CELSIUS)
 
     def set_celsius(self, celsius: float) -> None:
         """See `Thermal.set_celsius`; to half a degree."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hil.senses import AMBIENT_CELSIUS
+
 if TYPE_CHECKING:
     from hil.protocols import Files
 
-_AMBIENT_CELSIUS = 40.0
 _IDLE_WATTS = 2.0
 _COOLING_STEPS = 4
 
@@ -39,7 +40,7 @@ class ReplayedSysfs:
         self._write(f"{self._cooling}/type", "cpufreq-cpu0")
         self._write(f"{self._cooling}/max_state", str(_COOLING_STEPS))
         self._write(f"{self._monitor}/name", "ina226")
-        self.set_celsius(_AMBIENT_CELSIUS)
+        self.set_celsius(AMBIENT_CELSIUS)
         self.set_throttled(is_throttled=False)
         self.set_watts(_IDLE_WATTS)
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hil.scenario.schedule import MOVES
+from hil.senses import AMBIENT_CELSIUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from hil.scenario.schedule import Action
 
 SMALL_DISK_MEBIBYTES = 4
-AMBIENT_CELSIUS = 40.0
-"""What a board has while a scenario says nothing of its temperature."""
 _LOAD = "while True: pass"
 _HERE = frozenset(
     {"power_cut", "network_cut", "network_silent", "network_slow", "slow_reader", "broker_killed"}
@@ -37,8 +36,21 @@ class Player:
         self._loads: list[Program] = []
         self._load_count = 0
         self._is_off = False
+        self._is_hurried = False
         self._in_force: dict[tuple[str, str], Action] = {}
         """What holds on the board by now, by sense or fault: the last word on each."""
+
+    def hurry(self, rate: float) -> None:
+        """Let the agent that is started next have so many seconds in a true one."""
+        if rate != 1.0:
+            self._rig.clock.hurry(rate)
+            self._is_hurried = True
+
+    def keep_true_pace(self) -> None:
+        """Let its seconds be true ones from now on."""
+        if self._is_hurried:
+            self._rig.clock.hurry(1.0)
+            self._is_hurried = False
 
     def use_small_disk(self) -> None:
         """Put the agent's spool on a disk that can be filled."""
@@ -60,8 +72,7 @@ class Player:
         """Leave the board without them and at the true pace, as it was; of a broken one nothing is asked."""
         if self._rig.broken is not None:
             return
-        if self._rig.parts.clock is not None:
-            self._rig.clock.hurry(1.0)
+        self.keep_true_pace()
         if scenario.rails:
             self._rig.rails.clear()
         if scenario.batteries:

@@ -105,8 +105,7 @@ def run_scenario(
     outcome = Outcome(seed=scenario.seed if seed is None else seed)
     if any("disk" in NEEDS[fault.kind] for fault in scenario.faults):
         player.use_small_disk()
-    if hurry != 1.0:
-        agent.rig.clock.hurry(hurry)
+    player.hurry(hurry)
     player.build_supplies(scenario)
     try:
         agent.start(**scenario.agent)
@@ -155,8 +154,7 @@ def _play(
             outcome.temperatures.append((at, action.value))
         player.do(action)
     _listen_until(agent, begin + scenario.duration_seconds / pace)
-    if agent.rig.parts.clock is not None:
-        agent.rig.clock.hurry(1.0)
+    player.keep_true_pace()
 
 
 def _listen_until(agent: Agent, moment: float) -> None:

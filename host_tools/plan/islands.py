@@ -39,8 +39,7 @@ def float_islands(
     """Return operators that move data, or compute little, and touch float operators and no other arithmetic: quantizing them gains nothing.
 
     Light arithmetic is among them only where float operators are on all sides. At the model's own inputs and outputs it is what the user
-    asked to have in integers, and so is what the recipe names for 16 bits, or
-    a quantized file computes in codes.
+    asked to have in integers, and so is what the recipe names for 16 bits, or a quantized file computes in codes.
 
     Args:
         network: The graph.
@@ -72,10 +71,10 @@ def float_islands(
                 islands.join(name, neighbour)
             else:
                 near_integer.add(name)
+    doors = frozenset(network.inputs) | network.outputs
     found = {}
     for members in islands.sets():
-        is_light = any(candidates[name] in LIGHT for name in members)
-        closed = _doors(network) if is_light else integer_doors
+        closed = doors if any(candidates[name] in LIGHT for name in members) else integer_doors
         if (
             near_float.intersection(members)
             and not near_integer.intersection(members)
@@ -97,10 +96,6 @@ def _neighbours(network: Network, name: str) -> list[str]:
     found = [network.writers[value] for _, value in data_inputs(node) if value in network.writers]
     found += [reader.node for value in float_outputs(node) for reader in network.readers[value]]
     return found
-
-
-def _doors(network: Network) -> frozenset[str]:
-    return frozenset(network.inputs) | network.outputs
 
 
 def _float_values(node: ir.Node) -> frozenset[str]:

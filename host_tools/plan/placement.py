@@ -79,17 +79,18 @@ def place(network: Network, profile: CapabilityProfile, recipe: Recipe, revision
     fused_into = {tail: head for head, tails in chains.items() if head not in findings for tail in tails}
     findings = {name: found for name, found in findings.items() if name not in fused_into}
     followers = _followers(network, profile, chains, findings)
+    widened = _widened(network, recipe)
     islands = float_islands(
         network,
         floats=set(findings) | set(followers),
         fused_into=fused_into,
         integer_doors=_integer_doors(network, profile, revisions),
-        in_codes=_widened(network, recipe) | revisions.coded,
+        in_codes=widened | revisions.coded,
         falls_back=lambda op_type: float_precision(op_type, profile) is not None,
     )
     _refuse_homeless(network, profile, findings)
     reasons = {name: f"float: {found.text}" for name, found in findings.items()} | followers | islands
-    wide = _wide(network, profile, recipe, fused_into, set(reasons))
+    wide = _wide(network, profile, widened, fused_into, set(reasons))
     precision: dict[str, Precision] = {}
     notes = {}
     for name, node in network.nodes.items():
@@ -146,7 +147,7 @@ def _widened(network: Network, recipe: Recipe) -> frozenset[str]:
 def _wide(
     network: Network,
     profile: CapabilityProfile,
-    recipe: Recipe,
+    widened: frozenset[str],
     fused_into: Mapping[str, str],
     floats: set[str],
 ) -> frozenset[str]:
@@ -155,7 +156,6 @@ def _wide(
     Raises:
         CapabilityError: The target has no such kernel for some of them; all are named.
     """
-    widened = _widened(network, recipe)
     asked = dict.fromkeys(fused_into.get(name, name) for name in network.nodes if name in widened)
     wide = [name for name in asked if name not in floats] if integer_precision(profile) == "int8" else []
     lasts = {head: tail for tail, head in fused_into.items()}  # the last of each chain stays

@@ -205,7 +205,7 @@ def test_a_step_that_gets_no_processor_begins_anew_with_a_share_and_so_do_those_
     monkeypatch.setattr(starvation, "LEAST_SECONDS", 0.0)  # so that every child counts as one that waits
     monkeypatch.setattr(starvation, "LEAST_SHARE", 2.0)
     answers: SimpleQueue[Answer] = SimpleQueue()
-    children = Children(answers.put)
+    children, seen = Children(answers.put), set[int]()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a check of it takes as long as its patience
         fleet = Fleet(tmp_path)
         job = fleet.check_job()
@@ -213,18 +213,18 @@ def test_a_step_that_gets_no_processor_begins_anew_with_a_share_and_so_do_those_
         network = replace(job.network, url=f"http://127.0.0.1:{silent.getsockname()[1]}", stall_seconds=6.0)
         own = os.getpriority(os.PRIO_PROCESS, 0)
         children.start(replace(job, network=network), timeout_seconds=60.0)
-        first, second = next_child(), next_child()
+        first, second = next_child(seen), next_child(seen)
         answer = answers.get(timeout=60.0)
         assert (first, second) == (min(19, own + 19), min(19, own + 5))
         assert isinstance(answer, CheckFailed), answer
         assert answer.code not in ("timeout", "died"), answer
         children.start(replace(job, network=network), timeout_seconds=60.0)
-        assert next_child() == min(19, own + 5)
+        assert next_child(seen) == min(19, own + 5)
         children.cancel()
 
 
-def next_child(*, seen: set[int] = set()) -> int:  # noqa: B006  children of this process, over its life
-    """Wait for an update's child that was not there before, until it has its niceness; return that."""
+def next_child(seen: set[int]) -> int:
+    """Wait for an update's child that was not seen before, until it has its niceness; return that."""
     own = os.getpriority(os.PRIO_PROCESS, 0)
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:

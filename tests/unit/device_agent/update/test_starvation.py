@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.update.starvation import is_starved, waited_seconds
+from device_agent.update.starvation import scheduled
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,17 @@ def test_a_process_is_starved_when_it_waits_long_and_hardly_ever_runs(
     (tmp_path / "7").mkdir()
     text = f"{round(ran_seconds * 1e9)} {round(waiting_seconds * 1e9)} 12\n"
     (tmp_path / "7" / "schedstat").write_text(text)
-    assert is_starved(7, proc=tmp_path) is expected
-    assert waited_seconds(7, proc=tmp_path) == pytest.approx(waiting_seconds)
+    assert scheduled(7, proc=tmp_path).is_starved is expected
+    assert scheduled(7, proc=tmp_path).waited_seconds == pytest.approx(waiting_seconds)
 
 
 @pytest.mark.parametrize("text", ["", "1\n", "a b c\n", "\x00", "0 0 0\n"])
 def test_where_the_kernel_does_not_say_nothing_is_starved(tmp_path: Path, text: str) -> None:
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "schedstat").write_text(text)
-    assert not is_starved(7, proc=tmp_path)
-    assert not is_starved(8, proc=tmp_path), "a process that is gone"
-    assert waited_seconds(7, proc=tmp_path) == waited_seconds(8, proc=tmp_path) == 0.0
+    assert not scheduled(7, proc=tmp_path).is_starved
+    assert not scheduled(8, proc=tmp_path).is_starved, "a process that is gone"
+    assert scheduled(7, proc=tmp_path).waited_seconds == scheduled(8, proc=tmp_path).waited_seconds == 0.0
 
 
 def test_what_the_kernel_says_of_a_process_that_waits_for_another_on_one_processor() -> None:
@@ -55,7 +55,7 @@ def test_what_the_kernel_says_of_a_process_that_waits_for_another_on_one_process
             pytest.fail("this kernel keeps no schedstat: CONFIG_SCHED_INFO is off")
         assert sum(ran for ran, _, _ in fields) <= 4e9, "nanoseconds"
         assert min(waited for _, waited, _ in fields) >= 0.3e9
-        assert not is_starved(both[0].pid)
+        assert not scheduled(both[0].pid).is_starved
     finally:
         for each in both:
             each.kill()
