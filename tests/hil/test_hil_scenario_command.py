@@ -91,7 +91,20 @@ def test_the_command_shows_and_lists(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "faults at once: 7 s; needs network, power, thermal" in shown
     assert "power_cut" in shown
     assert main(["hil", "scenario", "show", str(file), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 12
+    actions = json.loads(capsys.readouterr().out)
+    assert len(actions) == 12
+    assert {
+        "planned_seconds": 2.3,
+        "verb": "undo",
+        "kind": "power_cut",
+        "value": 0.0,
+        "watts": 0.0,
+    } in actions
+    with pytest.raises(SystemExit, match="2"):
+        main(["hil", "scenario", "show", str(file), "--seed=-5"])
+    assert (
+        "--seed: expected a whole number from 0 to 9223372036854775807, got '-5'" in capsys.readouterr().err
+    )
     assert main(["hil", "boards"]) == 0
     assert "local" in capsys.readouterr().out
     assert main(["hil", "boards", "--json"]) == 0
