@@ -150,6 +150,16 @@ def test_numbers_beyond_their_limits_fail_and_are_told_in_junit_and_on_the_page(
     assert found["charts"] == 4
     assert not found["wide"]
     assert {"rig", "git commit"} <= set(found["facts"])
+    narrow = ask(
+        page,
+        """return {wide: document.documentElement.scrollWidth > innerWidth,
+        beyond: [...document.querySelectorAll(".measured td, .facts td, .tests td, .chart svg")]
+            .filter(e => e.getBoundingClientRect().right > innerWidth).length,
+        bad: [...document.querySelectorAll(".broken a")].map(e => document.querySelector(e.getAttribute("href")).textContent.includes("failed"))};""",
+        tmp_path,
+        width=390,
+    )
+    assert narrow == {"wide": False, "beyond": 0, "bad": [True, True]}, "a phone shows all of it"
 
 
 def test_workers_of_xdist_hand_on_what_they_measured(outside: pytest.Pytester) -> None:
