@@ -197,6 +197,14 @@ def test_wrong_orders_are_refused_before_anything_is_started(
     assert main(gate) == 2
     assert "has no key 'hil'. Make it: edgewright hil key" in capsys.readouterr().err
     assert main(["hil", "key", f"--keys={keys}"]) == 0
+    capsys.readouterr()
+    for name in ("", "../evil", "of two words", ".hidden", "k" * 65):
+        assert main(["hil", "key", f"--keys={keys}", f"--key={name}"]) == 2
+        assert f"key {name!r}: expected 1 to 64 letters" in capsys.readouterr().err
+        with pytest.raises(InputError, match="expected 1 to 64 letters"):
+            KeyRing(keys).adopt(name, ["hsm:2?label=x"])
+    assert sorted(path.name for path in keys.iterdir()) == ["hil-1.pem", "hil.pub"]
+    assert not list(tmp_path.glob("evil*"))
     assert main([*gate, "--suite=smok"]) == 2
     assert "suite 'smok': unknown. Did you mean 'smoke'?" in capsys.readouterr().err
     assert main([*gate[:2], "more.ewa", *gate[2:], f"--repository={tmp_path}"]) == 2
