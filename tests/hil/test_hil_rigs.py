@@ -199,6 +199,25 @@ def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: st
     assert "own.toml: board.kind" in str(caught.value)
 
 
+def test_a_folder_that_somebody_has_filled_is_not_removed(tmp_path: Path, sshd: Path) -> None:
+    home = tmp_path / "home of pi"
+    board = tmp_path / "slip.toml"
+    board.write_text(sshd.read_text().replace(f'folder = "{sshd.parent}/board"', f'folder = "{home}"'))
+    home.mkdir()
+    (home / "thesis.tex").write_text("all of it")
+    with pytest.raises(
+        RigError, match=r"home of pi: has files on the board .* Name a folder of the rig's own"
+    ):
+        open_rig(str(board), tmp_path)
+    assert (home / "thesis.tex").read_text() == "all of it"
+    (home / "thesis.tex").unlink()
+    rig = open_rig(str(board), tmp_path)
+    (tmp_path / "second").mkdir()
+    open_rig(str(board), tmp_path / "second").close()  # as after a session that was killed
+    assert not home.exists()
+    rig.close()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
