@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from benchmarks.models.zoo import by_id
@@ -102,7 +103,7 @@ def _is_shipped(row: Row) -> bool:
 
 
 def _decibels(value: float | None) -> str:
-    return "equal" if value is None else f"{value:.1f}"
+    return "equal" if value is None or math.isinf(value) else f"{value:.1f}"
 
 
 def _pair(share: float | None, decibels: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,8 +96,9 @@ def run(path: Path, samples: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def sqnr_db(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """Return the signal-to-quantization-noise ratio over all elements, in decibels."""
-    return float(10.0 * np.log10((exact**2).sum() / ((exact - found) ** 2).sum()))
+    """Return the signal-to-quantization-noise ratio over all elements, in decibels; infinite where they are equal."""
+    noise = ((exact - found) ** 2).sum()
+    return float(10.0 * np.log10((exact**2).sum() / noise)) if noise else math.inf
 
 
 def _share(exact: NDArray[np.float64], found: NDArray[np.float64]) -> float:

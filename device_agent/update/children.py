@@ -19,7 +19,7 @@ from device_agent.update.child import command, environment
 from device_agent.update.jobs import CheckJob, FetchJob, TrialJob, decode_answer, encode
 from device_agent.update.occurrences import CheckFailed, FetchFailed, TrialFailed, TrialUnbegun
 from device_agent.update.shadow import write_frame
-from device_agent.update.starvation import is_starved
+from device_agent.update.starvation import is_starved, waited_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ _LOG = logging.getLogger("edgewright.update")
 _JOIN_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 2.0
 """How often it is looked whether a child gets a processor at all."""
+_MOST_STRETCHED: Final = 10.0
+"""A step's time limit, where it waits for a processor all the time, in such limits."""
 
 
 class Children:
@@ -183,9 +185,12 @@ class _Step:
         """End the child when its time is over, or when it gets no processor to use it."""
         # A shadow run waits for frames as long as it may; what it does then has its own time.
         slack = self._timeout_seconds if self._feed is None else 2 * self._timeout_seconds
-        deadline = monotonic() + slack
-        while not ended.wait(min(_LOOK_SECONDS, max(0.0, deadline - monotonic()))):
-            if monotonic() >= deadline:
+        begun, left = monotonic(), slack
+        while not ended.wait(min(_LOOK_SECONDS, max(0.0, left))):
+            # A model that is good does not become bad because the processor was somebody else's.
+            extra = min(waited_seconds(process.pid), (_MOST_STRETCHED - 1.0) * slack)
+            left = begun + slack + extra - monotonic()
+            if left <= 0.0:
                 self._timed_out = True
                 process.kill()
                 return

@@ -1,4 +1,4 @@
-"""Whether a process of the lowest priority gets next to nothing of the processor: then waiting for it longer is of no use."""
+"""How long a process waits for a processor, and whether it gets next to nothing of one: then waiting for it longer is of no use."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ def is_starved(process: int, *, proc: Path = _PROC) -> bool:
 
     Source: the kernel's Documentation/scheduler/sched-stats.rst, "/proc/<pid>/schedstat": nanoseconds on a processor, then of waiting for one.
     """
-    try:
-        fields = (proc / str(process) / "schedstat").read_bytes().split()
-        ran, waited = (int(field) * 1e-9 for field in fields[:2])
-    except (OSError, ValueError):
-        return False
+    ran, waited = _scheduled(process, proc)
     return waited >= LEAST_SECONDS and ran < LEAST_SHARE * (ran + waited)
+
+
+def waited_seconds(process: int, *, proc: Path = _PROC) -> float:
+    """Return how long a process has waited for a processor; 0 where the kernel does not say. Arguments as of `is_starved`."""
+    return _scheduled(process, proc)[1]
+
+
+def _scheduled(process: int, proc: Path) -> tuple[float, float]:
+    """Return how long it had a processor, and how long it waited for one, in seconds."""
+    try:
+        ran, waited = (proc / str(process) / "schedstat").read_bytes().split()[:2]
+        return int(ran) * 1e-9, int(waited) * 1e-9
+    except (OSError, ValueError):
+        return 0.0, 0.0

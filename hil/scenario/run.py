@@ -66,6 +66,7 @@ def run_scenario(
     *,
     seed: int | None = None,
     hurry: float = 1.0,
+    slowness: float = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Start the agent, play the schedule, undo what is left, stop the agent, and judge.
@@ -76,6 +77,7 @@ def run_scenario(
         broker: Where it reports.
         seed: Takes the place of the scenario's own.
         hurry: How many seconds of the scenario, and of the agent, pass in a true one; see `Clock.hurry`.
+        slowness: How many times longer the scenario takes, but not the agent's own seconds: for a board that does not follow.
         tell: Called with a line for people at every action but the many small moves of temperature and charge.
 
     Raises:
@@ -98,7 +100,7 @@ def run_scenario(
     player.build_supplies(scenario)
     try:
         agent.start(**scenario.agent)
-        _play_to_the_end(scenario, schedule(scenario, seed), agent, player, outcome, hurry)
+        _play_to_the_end(scenario, schedule(scenario, seed), agent, player, outcome, hurry / slowness)
     finally:
         player.put_back(scenario)
     _judge(scenario, agent, outcome)
@@ -111,10 +113,10 @@ def _play_to_the_end(
     agent: Agent,
     player: Player,
     outcome: Outcome,
-    hurry: float,
+    pace: float,
 ) -> None:
     try:
-        _play(scenario, actions, agent, player, outcome, hurry)
+        _play(scenario, actions, agent, player, outcome, pace)
         _settle(scenario, agent, outcome)
     except BootError as error:  # the board's failure, and so the scenario's outcome
         outcome.unmet.append(str(error))
@@ -126,14 +128,14 @@ def _play(
     agent: Agent,
     player: Player,
     outcome: Outcome,
-    hurry: float,
+    pace: float,
 ) -> None:
     begin = time.monotonic()
     late: dict[str, float] = {}
     for action, next_move in with_next_moves(actions):
         due = action.at_seconds + (late.get(action.kind, 0.0) if action.verb == "undo" else 0.0)
-        _listen_until(agent, begin + due / hurry)
-        at = (time.monotonic() - begin) * hurry
+        _listen_until(agent, begin + due / pace)
+        at = (time.monotonic() - begin) * pace
         if at >= next_move:  # a board that takes its time is not made later by what is past
             continue
         if action.verb == "fault":  # one that begins late lasts as long all the same
@@ -142,8 +144,8 @@ def _play(
         if action.verb == "temperature":
             outcome.temperatures.append((at, action.value))
         player.do(action)
-    _listen_until(agent, begin + scenario.duration_seconds / hurry)
-    if hurry != 1.0:
+    _listen_until(agent, begin + scenario.duration_seconds / pace)
+    if agent.rig.parts.clock is not None:
         agent.rig.clock.hurry(1.0)
 
 

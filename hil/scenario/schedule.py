@@ -37,6 +37,7 @@ class Action:
             0 where there is none.
         rail: Of a rail, its name; empty elsewhere.
         watts: Of a battery, what it takes or (negative) gives; 0 elsewhere.
+        is_between: A step between two points of the scenario.
     """
 
     at_seconds: float
@@ -45,6 +46,7 @@ class Action:
     value: float = 0.0
     rail: str = ""
     watts: float = 0.0
+    is_between: bool = False
 
     @property
     def subject(self) -> str:
@@ -83,11 +85,11 @@ def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:
 
 
 def with_next_moves(actions: Sequence[Action]) -> Iterable[tuple[Action, float]]:
-    """Return each action with when it need not be done any more: when the next move of the same thing is due; infinite for all but moves."""
+    """Return each action with when it need not be done any more: a step between points, when the next move of the same thing is due."""
     due: dict[Verb, float] = {}
     found: list[tuple[Action, float]] = []
     for action in reversed(actions):
-        found.append((action, due.get(action.verb, math.inf)))
+        found.append((action, due.get(action.verb, math.inf) if action.is_between else math.inf))
         if action.verb in MOVES:
             due[action.verb] = action.at_seconds
     return reversed(found)
@@ -120,7 +122,7 @@ def _temperatures(points: Sequence[TemperaturePoint]) -> Iterator[Action]:
     for point, after in pairwise(points):
         for at, share in _steps(point.at_seconds, after.at_seconds, TEMPERATURE_STEP_SECONDS):
             celsius = point.celsius + share * (after.celsius - point.celsius)
-            yield Action(at_seconds=at, verb="temperature", value=celsius)
+            yield Action(at_seconds=at, verb="temperature", value=celsius, is_between=share > 0.0)
     for last in points[-1:]:
         yield Action(at_seconds=last.at_seconds, verb="temperature", value=last.celsius)
 
@@ -129,7 +131,9 @@ def _batteries(points: Sequence[BatteryPoint]) -> Iterator[Action]:
     for point, after in pairwise(points):
         for at, share in _steps(point.at_seconds, after.at_seconds, CHARGE_STEP_SECONDS):
             charge = point.charge_ratio + share * (after.charge_ratio - point.charge_ratio)
-            yield Action(at_seconds=at, verb="battery", value=charge, watts=point.watts)
+            yield Action(
+                at_seconds=at, verb="battery", value=charge, watts=point.watts, is_between=share > 0.0
+            )
     for last in points[-1:]:
         yield Action(at_seconds=last.at_seconds, verb="battery", value=last.charge_ratio, watts=last.watts)
 

@@ -25,7 +25,7 @@ SCENARIO = Path(__file__).with_name("hot_afternoon.toml")
 def test_a_board_that_gets_hot_slows_down_pauses_and_recovers(
     agent: Agent, broker: Broker, measure: Measure, hil_record: TestRecord
 ) -> None:
-    outcome = run_scenario(load_scenario(SCENARIO), agent, broker)
+    outcome = run_scenario(load_scenario(SCENARIO), agent, broker, slowness=agent.rig.board.section.slowness)
     windows = [window for window in agent.windows if window.window_seconds > LEAST_WINDOW_SECONDS]
     begin = windows[0].envelope.time if windows else 0.0
     times = [window.envelope.time - begin for window in windows]

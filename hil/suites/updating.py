@@ -16,12 +16,16 @@ PAUSE_SECONDS = 0.5
 """Between two checks."""
 SLOW_PAUSE_SECONDS = 0.1
 """Times the board's slowness: a check is a process of its own, and a slow board would do nothing else."""
+DAY_SECONDS = 86_400.0
+STEP_SECONDS = 300.0
+"""A check or a trial may take so long, times the board's slowness: who waits for it has less patience."""
 MOMENT_SECONDS = 0.02
 
 
 def configure(agent: Agent, server: ReleaseServer) -> None:
     """Let an agent follow a repository, with little patience."""
     root = agent.send("root.json", server.root)
+    patience = min(STEP_SECONDS * agent.rig.board.section.slowness, DAY_SECONDS)
     agent.configure(
         update={
             "url": f"http://{agent.rig.network.host}:{agent.rig.network.reach(server.port)}",
@@ -31,6 +35,8 @@ def configure(agent: Agent, server: ReleaseServer) -> None:
             "check_interval_seconds": max(
                 PAUSE_SECONDS, SLOW_PAUSE_SECONDS * agent.rig.board.section.slowness
             ),
+            "check_timeout_seconds": patience,
+            "trial_timeout_seconds": patience,
             "require_synced_clock": False,
             "shadow_frames": 0,
             "probation_seconds": 0.2,

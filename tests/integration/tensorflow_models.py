@@ -78,6 +78,17 @@ class Signatures(tf.Module):
         return {"lowered": tf.nn.sigmoid(-x @ self.weight)}
 
 
+class Captured(tf.Module):
+    """A constant that is no variable: a SavedModel keeps it beside the graph, and the function takes it in when it is loaded."""
+
+    def __init__(self) -> None:
+        self.weight = tf.constant(np.linspace(-2, 1, 12).reshape(4, 3).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
+    def across(self, x):
+        return {"crossed": x @ self.weight + self.weight[0]}
+
+
 class Hard(tf.Module):
     """What is refused; each method is saved as a model of its own."""
 
@@ -116,6 +127,9 @@ def main(folder: Path) -> None:
         signatures, str(folder / "several"), signatures={"up": signatures.up, "down": signatures.down}
     )
     expected["lowered"] = np.asarray(signatures.down(images((4,)))["lowered"])
+    captured = Captured()
+    tf.saved_model.save(captured, str(folder / "captured"), signatures={"serving_default": captured.across})
+    expected["crossed"] = np.asarray(captured.across(images((4,)))["crossed"])
     for name in ("until", "decomposed", "python"):
         hard = Hard()
         traced = tf.function(getattr(hard, name)).get_concrete_function(

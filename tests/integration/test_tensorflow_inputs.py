@@ -51,6 +51,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
         ("exported", PICTURE, None, {"output_0": "new"}),
         ("pair.keras", {"left": (1, 6), "right": (1, 6)}, None, {"total": "total", "bounded": "bounded"}),
         ("several", {"x": (1, 4)}, "down", {"lowered": "lowered"}),
+        ("captured", {"x": (1, 4)}, None, {"crossed": "crossed"}),
     ],
 )
 def test_it_computes_what_keras_computes(name, shapes, signature, outputs, models):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from host_tools.model.from_tensorflow.kinds import Kind
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Of the child's program: it counts up when the same model would become another graph."""
 
 

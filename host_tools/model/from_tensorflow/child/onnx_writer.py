@@ -45,6 +45,7 @@ def write_onnx(computation: Computation, path: Path, *, shapes: Mapping[str, lis
         proto, _ = tf2onnx.convert.from_function(
             traced, input_signature=specs, opset=_OPSET, custom_op_handlers={"Erfc": (_write_erfc, [])}
         )
+        _bind_captured(proto, traced.get_concrete_function(*specs))
     except Exception as error:  # tf2onnx raises what it likes; the user needs the next step
         raise Refusal(
             f"tf2onnx {version('tf2onnx')} could not turn it into ONNX ({cause(error)}).",
@@ -73,6 +74,16 @@ def _write_erfc(graph: Any, node: Any, _name: str, _arguments: object) -> None:
         f"{node.name}_one", np.ones((), onnx.helper.tensor_dtype_to_np_dtype(dtypes[0]))
     ).output[0]
     graph.make_node("Sub", [one, erf], outputs=outputs, name=node.name, shapes=shapes, dtypes=dtypes)
+
+
+def _bind_captured(proto: Any, concrete: Any) -> None:
+    """Give the numbers that the function holds on to, and that are no variables, their values: tf2onnx makes inputs of them."""
+    captured = {inner.name: outer for outer, inner in concrete.graph.captures if inner.dtype != tf.resource}
+    for value in [one for one in proto.graph.input if one.name in captured]:
+        proto.graph.initializer.append(
+            onnx.numpy_helper.from_array(np.asarray(captured[value.name]), value.name)
+        )
+        proto.graph.input.remove(value)
 
 
 def _put_in_order(proto: Any, names: tuple[str, ...]) -> None:

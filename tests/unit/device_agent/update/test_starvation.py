@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.update.starvation import is_starved
+from device_agent.update.starvation import is_starved, waited_seconds
 
 
 @pytest.mark.parametrize(
-    ("ran_seconds", "waited_seconds", "expected"),
+    ("ran_seconds", "waiting_seconds", "expected"),
     [
         (0.14, 10.0, True),  # a seventieth: niceness 19 beside 0
         (5.9, 300.0, True),  # as seen on a virtual board
@@ -25,12 +25,13 @@ from device_agent.update.starvation import is_starved
     ],
 )
 def test_a_process_is_starved_when_it_waits_long_and_hardly_ever_runs(
-    tmp_path: Path, ran_seconds: float, waited_seconds: float, expected: bool
+    tmp_path: Path, ran_seconds: float, waiting_seconds: float, expected: bool
 ) -> None:
     (tmp_path / "7").mkdir()
-    text = f"{round(ran_seconds * 1e9)} {round(waited_seconds * 1e9)} 12\n"
+    text = f"{round(ran_seconds * 1e9)} {round(waiting_seconds * 1e9)} 12\n"
     (tmp_path / "7" / "schedstat").write_text(text)
     assert is_starved(7, proc=tmp_path) is expected
+    assert waited_seconds(7, proc=tmp_path) == pytest.approx(waiting_seconds)
 
 
 @pytest.mark.parametrize("text", ["", "1\n", "a b c\n", "\x00", "0 0 0\n"])
@@ -39,6 +40,7 @@ def test_where_the_kernel_does_not_say_nothing_is_starved(tmp_path: Path, text: 
     (tmp_path / "7" / "schedstat").write_text(text)
     assert not is_starved(7, proc=tmp_path)
     assert not is_starved(8, proc=tmp_path), "a process that is gone"
+    assert waited_seconds(7, proc=tmp_path) == waited_seconds(8, proc=tmp_path) == 0.0
 
 
 def test_what_the_kernel_says_of_a_process_that_waits_for_another_on_one_processor() -> None:
