@@ -122,7 +122,7 @@ def _require_files(config: pytest.Config) -> None:
         named = config.getoption(option)
         if named and named != "null" and not Path(named).is_file():
             raise pytest.UsageError(f"{option} {named}: there is no such file.")
-    for option in ("--rig-report", "--rig-results", "--rig-cuts-record"):
+    for option in ("--rig-report", "--rig-results"):
         named = config.getoption(option)
         if named and Path(named).is_dir():
             raise pytest.UsageError(f"{option} {named}: expected a file, got a folder.")

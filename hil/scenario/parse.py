@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", TemperaturePoint, PowerPoint, RailPoint, BatteryPoint, Fault, Load)
 
+_MAX_BYTES = 1 << 20
+"""Of a file: `MAX_ENTRIES` of every table, each with a remark, as a week out of the field may have."""
 _TABLES = ("scenario", "temperature", "power", "rail", "battery", "fault", "load", "agent", "expect")
 _KEYS_OF_THE_RIG = {"mqtt": ("host", "port", "enabled"), "spool": ("path",), "sensors": ("sysfs_root",)}
 """Keys of ``agent.toml`` that the rig fills in; so are the tables ``device`` and ``artifact``."""
@@ -66,7 +68,7 @@ def parse_scenario(data: bytes, *, origin: str) -> Scenario:
     Raises:
         ScenarioError: See `load_scenario`.
     """
-    document = read_toml(data, origin=origin, error=ScenarioError)
+    document = read_toml(data, origin=origin, error=ScenarioError, max_bytes=_MAX_BYTES)
     for key in document:
         if key not in _TABLES:
             unknown(f"{origin}: {key[:80]}", key, _TABLES, error=ScenarioError)
@@ -131,9 +133,8 @@ def _agent_tables(tables: object, origin: str) -> dict[str, dict[str, object]]:
         for key, value in table.items():
             if not isinstance(value, str | int | float | list):
                 raise ScenarioError(f"{origin}: agent.{name}.{key}: expected a text, a number or a list.")
-            if isinstance(value, float) and not math.isfinite(
-                value
-            ):  # the agent's file is written without any
+            # The agent's file is written without any.
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ScenarioError(f"{origin}: agent.{name}.{key}: expected a finite number, got {value}.")
     return tables
 

@@ -313,6 +313,20 @@ def test_a_wrong_scenario_names_its_key(text: str, message: str) -> None:
         parse_scenario(text.encode(), origin="s.toml")
 
 
+def test_a_scenario_may_be_as_full_as_its_tables_allow() -> None:
+    points = range(1000)
+    text = '[scenario]\nname = "a week"\nduration_seconds = 604800.0\n'
+    for table, value in (("temperature", "celsius"), ("power", "watts"), ("battery", "charge_ratio")):
+        text += "".join(
+            f"\n# the hottest sensor, every point of it to half a degree\n[[{table}]]\nat_seconds = {600 * at}.125\n{value} = 0.125\n"
+            for at in points
+        )
+    scenario = parse_scenario(text.encode(), origin="s.toml")
+    assert len(scenario.temperatures) == len(scenario.powers) == len(scenario.batteries) == 1000
+    with pytest.raises(ScenarioError, match="expected at most 1048576 bytes"):
+        parse_scenario(b"#" * (1 << 20) + text.encode(), origin="s.toml")
+
+
 def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:
     text = (Path(__file__).parents[2] / "docs" / "hil.md").read_text(encoding="utf-8")
     board, of_laboratory, of_own_kind, scenario = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
