@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shlex
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from hil.drivers.openssh import Line, SshFiles
 
 _MARK = ".edgewright-hil"
-"""A file in it that says whose it is: a session that was killed leaves its folder behind, and the next one may remove that."""
+"""A file in it that names machine and process: a session that was killed leaves its folder behind, and the next one may remove that."""
 
 
 def require_own(line: Line, folder: str) -> None:
@@ -22,7 +24,8 @@ def require_own(line: Line, folder: str) -> None:
         folder: On the board.
 
     Raises:
-        RigError: It is there, with something in it, and no session has made it; or the board does not answer.
+        RigError: It is there, with something in it, and no session has made it, or one of this machine that still runs; or the board does
+            not answer.
     """
     name, mark = shlex.quote(folder), shlex.quote(f"{folder}/{_MARK}")
     if line.run(f'test ! -e {name} || test -e {mark} || test -z "$(ls -A {name})"').status != 0:
@@ -30,6 +33,25 @@ def require_own(line: Line, folder: str) -> None:
             f"{folder}: has files on the board that are of no session, and all that is in it would be removed.",
             hint="Name a folder of the rig's own as resource.folder; or remove this one yourself.",
         )
+    of = line.run(f"cat {mark} 2>/dev/null").stdout.decode(errors="replace").split()
+    if len(of) == 2 and of[0] == platform.node() and of[1].isdecimal() and _is_another(int(of[1])):
+        raise RigError(
+            f"{folder}: is in use on the board by process {of[1]} of this machine.",
+            hint="Wait for it, or give each a board's file with a resource.folder of its own; workers of pytest-xdist cannot share a board.",
+        )
+
+
+def _is_another(process: int) -> bool:
+    """Say whether a process runs that is not this one."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return process > 0
 
 
 def make_anew(files: SshFiles, folder: str) -> None:
@@ -39,4 +61,4 @@ def make_anew(files: SshFiles, folder: str) -> None:
         RigError: It cannot be.
     """
     files.remove(folder)
-    files.write(f"{folder}/{_MARK}", b"")
+    files.write(f"{folder}/{_MARK}", f"{platform.node()} {os.getpid()}\n".encode())

@@ -98,6 +98,15 @@ def test_a_broken_rig_fails_once_and_the_rest_skips_with_the_first_cause(outside
     assert "The rig broke." in (outside.path / "page.html").read_text()
 
 
+@pytest.mark.slow
+def test_the_test_in_the_document_passes(outside: pytest.Pytester) -> None:
+    text = (ROOT / "docs" / "hil.md").read_text()
+    outside.makepyfile(text[text.index("## A test of yours") :].split("```")[1].removeprefix("python\n"))
+    done = outside.runpytest_subprocess("--rig", "local")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["test_it_comes_back_hot: missing_messages = *(≤ 10: pass)"])
+
+
 MEASURING = """
 import math, pytest
 @pytest.mark.parametrize("value", [1.0, 1.9, 2.1, math.nan])

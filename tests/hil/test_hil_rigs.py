@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,6 +201,12 @@ def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: st
     assert "own.toml: board.kind" in str(caught.value)
 
 
+def in_use_by(folder: Path, process: int, board: Path, here: Path) -> None:
+    folder.mkdir()
+    (folder / ".edgewright-hil").write_text(f"{platform.node()} {process}\n")
+    open_rig(str(board), here)
+
+
 def test_a_folder_that_somebody_has_filled_is_not_removed(tmp_path: Path, sshd: Path) -> None:
     home = tmp_path / "home of pi"
     board = tmp_path / "slip.toml"
@@ -211,6 +219,10 @@ def test_a_folder_that_somebody_has_filled_is_not_removed(tmp_path: Path, sshd: 
         open_rig(str(board), tmp_path)
     assert (home / "thesis.tex").read_text() == "all of it"
     (home / "thesis.tex").unlink()
+    home.rmdir()
+    with pytest.raises(RigError, match=r"is in use on the board by process 1 of this machine.* pytest-xdist"):
+        in_use_by(home, 1, board, tmp_path)
+    shutil.rmtree(home)
     rig = open_rig(str(board), tmp_path)
     (tmp_path / "second").mkdir()
     open_rig(str(board), tmp_path / "second").close()  # as after a session that was killed
