@@ -191,6 +191,7 @@ def test_the_kind_of_rig_in_the_document_is_as_the_templates_say(tmp_path: Path)
         ("tests.hil.no_rig:open_rig", "cannot be loaded: ModuleNotFoundError: No module named 'tests.hil.no_rig'"),
         ("tests.hil.bare_rig:opn_rig", "cannot be loaded: AttributeError: .*'opn_rig'"),
         ("tests.hil.bare_rig:NO_FUNCTION", "expected a function, got str"),
+        ("builtins:print", "expected it to return a Rig, got NoneType"),
         (":open_rig", "cannot be loaded: ValueError: Empty module name"),
         ("tests.hil.bare_rig", "unknown"),
     ],
