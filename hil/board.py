@@ -178,14 +178,16 @@ def read_named(name: str, folder: str, *, what: str) -> tuple[bytes, str]:
     return (resources.files("hil") / folder / f"{name}.toml").read_bytes(), f"{name}.toml"
 
 
-def read_toml(data: bytes, *, origin: str, error: type[InputError]) -> dict[str, Any]:
+def read_toml(
+    data: bytes, *, origin: str, error: type[InputError], max_bytes: int = _MAX_BYTES
+) -> dict[str, Any]:
     """Return a document.
 
     Raises:
         InputError: As ``error``: it is too large, or no TOML.
     """
-    if len(data) > _MAX_BYTES:
-        raise error(f"{origin}: expected at most {_MAX_BYTES} bytes, got {len(data)}.")
+    if len(data) > max_bytes:
+        raise error(f"{origin}: expected at most {max_bytes} bytes, got {len(data)}.")
     try:
         document = tomllib.loads(data.decode())
     except (

@@ -51,17 +51,26 @@ class Broker:
         """Start it, and wait until it listens.
 
         Raises:
-            RigError: It ended, or does not listen in time.
+            RigError: It ended, or does not listen in time; then it is gone.
         """
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*dying_with_us("KILL"), *self._command()], stdout=log, stderr=log
+                [*dying_with_us("KILL"), *self._command()],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # else Ctrl-C would end it before the agents that report to it are put away
             )
         deadline = time.monotonic() + _START_SECONDS
         while not _listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise RigError(f"{self.program} does not listen: {self._folder / 'broker.log'} says why.")
             time.sleep(0.02)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and neither was ended nor ended by itself."""
+        return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
         """End it in order. Calling twice is harmless."""

@@ -67,7 +67,7 @@ def run_show(options: argparse.Namespace) -> int:
     scenario = load_scenario(Path(options.file))
     actions = schedule(scenario, options.seed)
     if options.json:
-        print(json.dumps([[one.at_seconds, one.verb, one.subject, one.value, one.watts] for one in actions]))
+        print(json.dumps([one.document() for one in actions], ensure_ascii=False))
         return 0
     print("\n".join(listing(scenario, actions)))
     return 0
@@ -105,8 +105,8 @@ def run_run(options: argparse.Namespace) -> int:
 
 def _play(scenario: Scenario, options: argparse.Namespace, folder: Path) -> Outcome:
     (folder / "rig").mkdir()
+    broker = Broker(folder / "broker")  # before the rig is opened, for there may be none here
     rig = open_rig(options.rig, folder / "rig")
-    broker = Broker(folder / "broker")
     try:
         named = options.rig_artifact
         path = Path(named) if named else sample_artifact(folder / "sample", rig.board.section.targets[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -94,4 +93,4 @@ def _commit(folder: Path) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown: git cannot be asked"
-    return done.stdout.strip() or f"unknown: {sys.executable} was not started in a git checkout"
+    return done.stdout.strip() or "unknown: pytest was not started in a git checkout"

@@ -201,11 +201,15 @@ def open_rig(name: str, folder: Path) -> Rig:
         folder: A folder on this machine, for whatever the rig keeps here.
 
     Raises:
-        BoardError: There is no such board, or its file is wrong.
+        BoardError: There is no such board, its file is wrong, or its kind makes no rig.
         RigError: It cannot be reached.
     """
     board = load_board(name)
-    rig: Rig = _opener(board)(board, folder)
+    rig: object = _opener(board)(board, folder)
+    if not isinstance(rig, Rig):  # of a kind that is not ours: a forgotten `return`
+        raise BoardError(
+            f"{board.origin}: board.kind: {board.section.kind!r}: expected it to return a Rig, got {type(rig).__name__}."
+        )
     return rig
 
 

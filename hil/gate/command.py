@@ -66,6 +66,7 @@ def run_gate(options: argparse.Namespace) -> int:
     )
     folder = Path(options.out)
     _make(folder)
+    _remove(folder / _BUNDLE)  # should the first rig break, what is there would be taken for this gate's word
     attestations: list[Attestation] = []
     lines: list[bytes] = []
     for run in runs:
@@ -125,6 +126,13 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror or error}.") from error
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be removed: {error.strerror or error}.") from error
 
 
 def _put(path: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hil.suites
 from hil.errors import RigError
 from hil.table import unknown
-from host_tools.errors import InputError
+from host_tools.errors import InputError, OutputError
 from host_tools.parent_death import dying_with_us
 
 if TYPE_CHECKING:
@@ -109,17 +109,23 @@ def run_session(
         look: Called every second while it runs.
 
     Raises:
+        OutputError: The folder cannot be written.
         RigError: The rig broke, or the session did not come to its end: nothing is said of the artifact.
     """
     settings, results = folder / "pytest.ini", folder / f"{run.name}.json"
-    settings.write_text("[pytest]\n")  # else pytest would take those of the folder that it was started in
-    results.unlink(missing_ok=True)
+    page = folder / f"{run.name}.html"
+    try:
+        settings.write_text("[pytest]\n")  # else pytest would take those of the folder that it was started in
+        for earlier in (results, page):
+            earlier.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}.") from error
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "hil.plugin", "-p", "no:cacheprovider"]
     # Below this root pytest names a test by its suite's file, wherever the package is installed.
     command += ["-c", str(settings), "--rootdir", str(_FOLDER.parents[1]), "--pyargs"]
     command += [f"hil.suites.{_PREFIX}{name}" for name in options.suites]
     command += [f"--rig={run.rig}", f"--rig-artifact={run.archive.path}", f"--rig-results={results}"]
-    command += [f"--rig-report={folder / f'{run.name}.html'}"]
+    command += [f"--rig-report={page}"]
     command += [f"--rig-soak={options.soak_seconds}", f"--rig-cuts={options.cuts}"]
     command += [f"--rig-heat={options.heat_seconds}", f"--rig-offline-windows={options.offline_windows}"]
     command += [f"--rig-cuts-record={options.cuts_record}"] if options.cuts_record else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     Property = Callable[[str, object], None]
 
 record_key: pytest.StashKey[TestRecord] = pytest.StashKey()
+_devices_key: pytest.StashKey[Counter[str]] = pytest.StashKey()
+"""Of a session: how many agents there were whose id begins alike."""
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]+")
 _ID_LENGTH = 48
 
@@ -164,13 +167,12 @@ def make_agent(
     made: list[Agent] = []
 
     def make(*, artifact: ArtifactArchive = artifact) -> Agent:
-        stem = _NOT_IN_AN_ID.sub("-", request.node.name)[:_ID_LENGTH].strip("-")
         agent = Agent(
             rig,
             artifact=artifact,
             telemetry=telemetry,
             broker_port=broker.port,
-            device=f"{stem}-{len(made)}",
+            device=_new_device(request.config, request.node.name),
         )
         made.append(agent)
         return agent
@@ -178,21 +180,33 @@ def make_agent(
     yield make
     record = record_of(request.node)
     for agent in made:
+        if (
+            agent.state == "off" and rig.broken is None
+        ):  # its log is to be read, and the next test wants a board that is on
+            agent.to("booted")
         agent.close()
         if rig.broken is None:
             record.add_log(f"log of {agent.device}", agent.log())
+    _put_back(rig, broker, telemetry)
+    if rig.parts.console is not None:  # of a board that is down most of all
+        with contextlib.suppress(RigError):
+            record.add_log("console", rig.console.text())
+
+
+def _put_back(rig: Rig, broker: Broker, telemetry: Telemetry) -> None:
+    """Undo what a test that failed half way has left: the next one takes a whole line, the true pace and a broker for granted."""
     for link in rig.network.links() if rig.parts.network is not None else ():
         link.mend()
         link.slow_down(0.0)
         link.read_slowly(0.0)
+    if not broker.is_running:
+        broker.start()
+        telemetry.wait_until_heard()
     if rig.parts.clock is not None and rig.broken is None:
         rig.clock.hurry(1.0)
     if rig.parts.interface is not None and rig.broken is None:
         rig.interface.plug_in()
         rig.interface.shape()
-    if rig.parts.console is not None:  # of a board that is down most of all
-        with contextlib.suppress(RigError):
-            record.add_log("console", rig.console.text())
 
 
 @pytest.fixture
@@ -233,6 +247,14 @@ def golden(rig: Rig, artifact: ArtifactArchive) -> GoldenComparison:
     from hil.golden import GoldenComparison  # noqa: PLC0415
 
     return GoldenComparison(artifact, tolerances=rig.board.tolerances)
+
+
+def _new_device(config: pytest.Config, test: str) -> str:
+    """Return an id that nobody in this session has: tests of two files may have one name, and long names begin alike."""
+    stem = _NOT_IN_AN_ID.sub("-", test)[:_ID_LENGTH].strip("-")
+    taken = config.stash.setdefault(_devices_key, Counter())
+    taken[stem] += 1
+    return f"{stem}-{taken[stem] - 1}"
 
 
 def _tell(request: pytest.FixtureRequest, record_property: Property, facts: dict[str, str]) -> None:

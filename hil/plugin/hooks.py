@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hil.errors import BoardError, BootError, RigError, UnsupportedFeatureError
+from device_agent.contract.errors import ContractError, StorageError, TrustError
+from hil.errors import BootError, RigError, UnsupportedFeatureError
 from hil.plugin.fixtures import record_of
 from hil.plugin.options import rig_key, session_key
+from host_tools.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+_OF_BOARD_OR_ARTIFACT = (InputError, ContractError, TrustError, StorageError, RigError, BootError)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,7 +51,7 @@ def pytest_runtest_makereport(
     report = yield
     session = item.config.stash[session_key]
     error = call.excinfo.value if call.excinfo else None
-    if report.when == "setup" and isinstance(error, (BoardError, RigError, BootError)):
+    if report.when == "setup" and isinstance(error, _OF_BOARD_OR_ARTIFACT):
         report.longrepr = str(error)  # where in our code it was found is of no use to whoever has the board
     failure = _failure_of_rig(item, error)
     if failure is not None:

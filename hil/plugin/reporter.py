@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from hil.plugin.options import session_key
 from hil.plugin.record import TestLine
-
-if TYPE_CHECKING:
-    import pytest
 
 
 class SessionReporter:
@@ -37,14 +35,16 @@ class SessionReporter:
         line.document = getattr(report, "hil", line.document)
         self._session.facts.update(getattr(report, "hil_facts", {}))
 
-    def pytest_sessionfinish(self) -> None:
-        """Write the page, and the results."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the page, and the results; a session that could not has not passed."""
         if target := self._config.getoption("--rig-results"):
             self._write(target, json.dumps(self._session.document(), ensure_ascii=False, allow_nan=False))
         if target := self._config.getoption("--rig-report"):
             from hil.report.page import render_page  # noqa: PLC0415  templates and charts, only where a page is asked for
 
             self._write(target, render_page(self._session))
+        if self._problem and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what was measured, and where the page is."""

@@ -45,6 +45,7 @@ def render_page(session: SessionRecord) -> str:
     """Return the page; every value is escaped."""
     tests = list(session.tests.values())
     counts = Counter(test.outcome for test in tests)
+    shown = [_test(test, f"test-{place}") for place, test in enumerate(tests)]
     return (
         _environment()
         .get_template("rig_report.html")
@@ -58,7 +59,9 @@ def render_page(session: SessionRecord) -> str:
                 (_LABELS.get(name, name.replace("_", " ")), value) for name, value in session.facts.items()
             ],
             measurements=[row for test in tests for row in _measurements(test)],
-            tests=[_test(test) for test in tests],
+            tests=shown,
+            bad=[one for one in shown if one["chip"] == "fail"],
+            subject=_subject(session.facts),
         )
     )
 
@@ -91,8 +94,15 @@ def _figure(value: float | str) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000.0 else f"{value:.4g}"
 
 
-def _test(test: TestLine) -> dict[str, Any]:
+def _subject(facts: Mapping[str, str]) -> str:
+    """Return in one line what was tested, where; the table at the page's end has the rest."""
+    artifact = f"{facts['artifact']} for {facts['artifact_target']}" if "artifact" in facts else ""
+    return ", ".join(one for one in (artifact, facts.get("rig_description", "")) if one)
+
+
+def _test(test: TestLine, anchor: str) -> dict[str, Any]:
     return {
+        "anchor": anchor,
         "name": short_name(test.name),
         "id": test.name,
         "outcome": test.outcome,

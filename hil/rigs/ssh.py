@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import device_agent
 from hil.drivers.command_console import CommandConsole
 from hil.drivers.openssh import SshAddress, SshConnection, SshFiles, SshShell, last_line
+from hil.drivers.own_folder import make_anew, require_own
 from hil.drivers.process_power import ProcessPower
 from hil.drivers.relayed_network import RelayedNetwork
 from hil.drivers.replayed_battery import ReplayedBattery
@@ -98,7 +99,8 @@ def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
 
     Raises:
         BoardError: ``host`` contradicts itself.
-        RigError: The board cannot be reached, or lacks what the agent needs; or its console's command cannot be started.
+        RigError: The board cannot be reached, or lacks what the agent needs; its folder is somebody else's; or its console's command
+            cannot be started.
     """
     if bool(host.power_off) != bool(host.power_on):
         raise BoardError(f"{board.origin}: resource: power_off and power_on belong together.")
@@ -126,6 +128,7 @@ def open_host(host: SshHost, board: Board, folder: Path) -> Rig:
 
     try:
         connection.open()
+        require_own(connection, host.folder)
         rig = rig_over(connection, host, board, power=power)
     except BaseException:
         connection.close()
@@ -159,7 +162,7 @@ def rig_over(
         RigError: The board lacks what the agent needs.
     """
     files = SshFiles(connection)
-    files.remove(host.folder)
+    make_anew(files, host.folder)
     shell = SshShell(connection, host.folder)
     source = _push_agent(shell, files, host)
     if host.wheels:

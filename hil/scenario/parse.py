@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", TemperaturePoint, PowerPoint, RailPoint, BatteryPoint, Fault, Load)
 
+_MAX_BYTES = 1 << 20
+"""Of a file: `MAX_ENTRIES` of every table, each with a remark, as a week out of the field may have."""
 _TABLES = ("scenario", "temperature", "power", "rail", "battery", "fault", "load", "agent", "expect")
 _KEYS_OF_THE_RIG = {"mqtt": ("host", "port", "enabled"), "spool": ("path",), "sensors": ("sysfs_root",)}
 """Keys of ``agent.toml`` that the rig fills in; so are the tables ``device`` and ``artifact``."""
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ def parse_scenario(data: bytes, *, origin: str) -> Scenario:
     Raises:
         ScenarioError: See `load_scenario`.
     """
-    document = read_toml(data, origin=origin, error=ScenarioError)
+    document = read_toml(data, origin=origin, error=ScenarioError, max_bytes=_MAX_BYTES)
     for key in document:
         if key not in _TABLES:
             unknown(f"{origin}: {key[:80]}", key, _TABLES, error=ScenarioError)
@@ -117,6 +122,9 @@ def _agent_tables(tables: object, origin: str) -> dict[str, dict[str, object]]:
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise ScenarioError(f"{origin}: agent: expected tables [agent.NAME], as in agent.toml.")
     for name, table in tables.items():
+        odd = [key for key in (name, *table) if not _BARE_KEY.fullmatch(key)]
+        if odd:
+            raise ScenarioError(f"{origin}: agent: {said(odd[0])}: expected a name as agent.toml has them.")
         own = [
             key for key in table if name in ("device", "artifact") or key in _KEYS_OF_THE_RIG.get(name, ())
         ]
@@ -125,6 +133,9 @@ def _agent_tables(tables: object, origin: str) -> dict[str, dict[str, object]]:
         for key, value in table.items():
             if not isinstance(value, str | int | float | list):
                 raise ScenarioError(f"{origin}: agent.{name}.{key}: expected a text, a number or a list.")
+            # The agent's file is written without any.
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ScenarioError(f"{origin}: agent.{name}.{key}: expected a finite number, got {value}.")
     return tables
 
 

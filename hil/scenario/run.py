@@ -54,17 +54,7 @@ class Outcome:
             "missing_messages": self.missing_messages,
             "starts": self.starts,
             "events": self.events,
-            "played": [
-                {
-                    "at_seconds": round(at, 3),
-                    "planned_seconds": round(action.at_seconds, 3),
-                    "verb": action.verb,
-                    "kind": action.subject,
-                    "value": action.value,
-                    "watts": action.watts,
-                }
-                for at, action in self.played
-            ],
+            "played": [{"at_seconds": round(at, 3), **action.document()} for at, action in self.played],
             "unmet": self.unmet,
         }
 

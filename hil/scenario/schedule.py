@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,6 +52,16 @@ class Action:
     def subject(self) -> str:
         """What it is done to, where there are several: the fault's kind or the rail."""
         return self.kind or self.rail
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "planned_seconds": round(self.at_seconds, 3),
+            "verb": self.verb,
+            "kind": self.subject,
+            "value": self.value,
+            "watts": self.watts,
+        }
 
 
 def schedule(scenario: Scenario, seed: int | None = None) -> tuple[Action, ...]:

@@ -19,6 +19,14 @@ def count(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """Read what a draw begins with; below 0 the same would be drawn as above it."""
+    value = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**63 - 1}, got {text!r}")
+    return value
+
+
 def port(text: str) -> int:
     """Read a port; 0 is any that is free."""
     if not text.isdecimal() or int(text) > 65535:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from host_tools.cli.arguments import above_zero, count, moment
+from host_tools.cli.arguments import above_zero, count, moment, seed
 
 _EPILOG = """\
 examples:
@@ -55,7 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action = _verb(actions, name, text)
         action.add_argument("file", metavar="FILE", help="the scenario, TOML")
         action.add_argument(
-            "--seed", type=int, default=None, metavar="N", help="draw from this seed instead of the file's"
+            "--seed", type=seed, default=None, metavar="N", help="draw from this seed instead of the file's"
         )
         action.add_argument("--json", action="store_true", help="print JSON")
         if name == "run":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PIN_VARIABLE: Final = "EDGEWRIGHT_KEY_PIN"
 """Environment variable with the PIN or password of keys that are named by URI."""
 _FILE: Final = re.compile(r"(?P<role>[A-Za-z0-9._-]+)-(?P<number>[0-9]+)\.(?P<kind>pem|uri)")
+_ROLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HSM: Final = re.compile(r"hsm:(?P<id>[0-9]{0,9})(?:\?(?P<query>label=[^&]+))?")
 _VERSION: Final = "1.0"
 _MAX_BYTES: Final = 1 << 16
@@ -47,8 +48,10 @@ class KeyRing:
         """Make keys for a role, numbered after those that it has.
 
         Raises:
+            InputError: The role's name is none of a file.
             OutputError: They cannot be written.
         """
+        _require_role(role)
         first = self._next_number(role)
         return [self._make(self._folder / f"{role}-{first + one}.pem") for one in range(count)]
 
@@ -60,9 +63,10 @@ class KeyRing:
             uris: ``hsm:ID?label=TOKEN`` each; the key is EC P-256 or P-384.
 
         Raises:
-            InputError: A URI is none, there is no such key, or what is needed to speak to it is not there.
+            InputError: The role's name is none of a file, a URI is none, there is no such key, or what is needed to speak to it is not there.
             OutputError: They cannot be written.
         """
+        _require_role(role)
         first, signers = self._next_number(role), []
         for number, uri in enumerate(uris, first):
             named, key = _imported(uri)
@@ -101,6 +105,14 @@ class KeyRing:
             write_durably(path, data, mode=0o600)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def _require_role(role: str) -> None:
+    """Refuse a name whose key would lie in another folder, or not be found again and so be made anew in its place."""
+    if not _ROLE.fullmatch(role):
+        raise InputError(
+            f"key {role[:80]!r}: expected 1 to 64 letters, digits and ._-, the first a letter or a digit."
+        )
 
 
 def _read(path: Path) -> Signer:

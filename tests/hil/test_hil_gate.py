@@ -120,9 +120,13 @@ def test_a_rig_that_breaks_is_no_verdict(tmp_path: Path, capfd: pytest.CaptureFi
         "--suite=smoke",
         f"--keys={keys}",
     ]
+    out.mkdir()
+    for name in ("attestations.intoto.jsonl", "away-x86_64-onnxruntime.html"):
+        (out / name).write_text("of last week\n")
     assert main([*gate, f"--out={out}"]) == 7
     assert "away-x86_64-onnxruntime: the rig broke in smoke::" in capfd.readouterr().err
-    assert not (out / "attestations.intoto.jsonl").exists()
+    assert not (out / "attestations.intoto.jsonl").exists(), "what another gate signed is not this one's word"
+    assert "of last week" not in (out / "away-x86_64-onnxruntime.html").read_text()
 
 
 def of_this(folder: Path) -> list[str]:
@@ -193,6 +197,14 @@ def test_wrong_orders_are_refused_before_anything_is_started(
     assert main(gate) == 2
     assert "has no key 'hil'. Make it: edgewright hil key" in capsys.readouterr().err
     assert main(["hil", "key", f"--keys={keys}"]) == 0
+    capsys.readouterr()
+    for name in ("", "../evil", "of two words", ".hidden", "k" * 65):
+        assert main(["hil", "key", f"--keys={keys}", f"--key={name}"]) == 2
+        assert f"key {name!r}: expected 1 to 64 letters" in capsys.readouterr().err
+        with pytest.raises(InputError, match="expected 1 to 64 letters"):
+            KeyRing(keys).adopt(name, ["hsm:2?label=x"])
+    assert sorted(path.name for path in keys.iterdir()) == ["hil-1.pem", "hil.pub"]
+    assert not list(tmp_path.glob("evil*"))
     assert main([*gate, "--suite=smok"]) == 2
     assert "suite 'smok': unknown. Did you mean 'smoke'?" in capsys.readouterr().err
     assert main([*gate[:2], "more.ewa", *gate[2:], f"--repository={tmp_path}"]) == 2
@@ -201,5 +213,8 @@ def test_wrong_orders_are_refused_before_anything_is_started(
     blocked.write_text("")
     assert main([*gate[:-1], f"--out={blocked}"]) == 7
     assert "file: cannot be made" in capsys.readouterr().err
+    (tmp_path / "gate" / "pytest.ini").mkdir(parents=True)
+    assert main(gate) == 7
+    assert "gate: cannot be written: Is a directory" in capsys.readouterr().err
     with pytest.raises(InputError, match="suite 'x': unknown"):
         SuiteOptions(suites=("x",), soak_seconds=1.0, cuts=1)

@@ -167,6 +167,14 @@ def test_a_broker_that_is_not_there_or_does_not_start_is_told(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(RigError, match=r"mosquitto does not listen: .*broker\.log says why"):
         Broker(tmp_path / "broker").start()
+    fake.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 600\n")
+    monkeypatch.setattr(broker_module, "_START_SECONDS", 2.0)
+    deaf = Broker(tmp_path / "deaf")
+    with pytest.raises(RigError, match="does not listen"):
+        deaf.start()
+    assert not deaf.is_running
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(broker_module, "find_spec", lambda _: None)
     with pytest.raises(RigError, match="apt-get install mosquitto"):

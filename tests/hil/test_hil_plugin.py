@@ -98,6 +98,15 @@ def test_a_broken_rig_fails_once_and_the_rest_skips_with_the_first_cause(outside
     assert "The rig broke." in (outside.path / "page.html").read_text()
 
 
+@pytest.mark.slow
+def test_the_test_in_the_document_passes(outside: pytest.Pytester) -> None:
+    text = (ROOT / "docs" / "hil.md").read_text()
+    outside.makepyfile(text[text.index("## A test of yours") :].split("```")[1].removeprefix("python\n"))
+    done = outside.runpytest_subprocess("--rig", "local")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["test_it_comes_back_hot: missing_messages = *(≤ 10: pass)"])
+
+
 MEASURING = """
 import math, pytest
 @pytest.mark.parametrize("value", [1.0, 1.9, 2.1, math.nan])
@@ -150,6 +159,16 @@ def test_numbers_beyond_their_limits_fail_and_are_told_in_junit_and_on_the_page(
     assert found["charts"] == 4
     assert not found["wide"]
     assert {"rig", "git commit"} <= set(found["facts"])
+    narrow = ask(
+        page,
+        """return {wide: document.documentElement.scrollWidth > innerWidth,
+        beyond: [...document.querySelectorAll(".measured td, .facts td, .tests td, .chart svg")]
+            .filter(e => e.getBoundingClientRect().right > innerWidth).length,
+        bad: [...document.querySelectorAll(".broken a")].map(e => document.querySelector(e.getAttribute("href")).textContent.includes("failed"))};""",
+        tmp_path,
+        width=390,
+    )
+    assert narrow == {"wide": False, "beyond": 0, "bad": [True, True]}, "a phone shows all of it"
 
 
 def test_workers_of_xdist_hand_on_what_they_measured(outside: pytest.Pytester) -> None:
@@ -161,10 +180,74 @@ def test_workers_of_xdist_hand_on_what_they_measured(outside: pytest.Pytester) -
     assert "rig kind" in page
 
 
-def test_a_page_that_cannot_be_written_is_told(outside: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--rig-report", "none/page.html", "*--rig-report none/page.html: there is no folder none."),
+        ("--rig-results", ".", "*--rig-results .: expected a file, got a folder."),
+        ("--rig-artifact", "none.ewa", "*--rig-artifact none.ewa: there is no such file."),
+        ("--rig-against", "none.ewa", "*--rig-against none.ewa: there is no such file."),
+        ("--rig-soak", "-1", "*--rig-soak: expected a number above 0 and at most 100000, got '-1'"),
+        ("--rig-heat", "nan", "*--rig-heat: expected a finite number, got 'nan'"),
+        (
+            "--rig-offline-windows",
+            "0",
+            "*--rig-offline-windows: expected a whole number of at least 1, got '0'",
+        ),
+        ("--rig-rounds", "many", "*--rig-rounds: expected a whole number of at least 1, got 'many'"),
+        ("--rig-slower-at-most", "nan", "*--rig-slower-at-most: expected a finite number, got 'nan'"),
+        ("--rig-cuts", "-3", "*--rig-cuts: expected a whole number of at least 1, got '-3'"),
+        ("--rig-cuts-minutes", "0", "*--rig-cuts-minutes: expected a number above 0*"),
+    ],
+)
+def test_an_option_of_no_use_is_refused_before_anything_is_tested(
+    outside: pytest.Pytester, option: str, value: str, said: str
+) -> None:
     outside.makepyfile("def test_it(): pass")
-    done = outside.runpytest_subprocess("--rig-report", "none/page.html")
-    done.stdout.fnmatch_lines(["ERROR: none/page.html: cannot be written: No such file or directory"])
+    done = outside.runpytest_inprocess(f"{option}={value}")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([said])
+
+
+def test_a_session_whose_page_cannot_be_written_has_not_passed(outside: pytest.Pytester) -> None:
+    outside.makepyfile('def test_it(): import shutil; shutil.rmtree("out")')
+    outside.mkdir("out")
+    done = outside.runpytest_subprocess("--rig-report", "out/page.html")
+    done.assert_outcomes(passed=1)
+    assert done.ret == pytest.ExitCode.INTERNAL_ERROR
+    done.stdout.fnmatch_lines(["ERROR: out/page.html: cannot be written: No such file or directory"])
+
+
+def test_a_file_that_is_no_artifact_is_named_without_a_traceback(outside: pytest.Pytester) -> None:
+    outside.makepyfile("def test_it(artifact): pass")
+    (outside.path / "cut.ewa").write_bytes(b"PK\x03\x04 and no more")
+    done = outside.runpytest_subprocess("--rig", "local", "--rig-artifact", "cut.ewa")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["cut.ewa: expected a member's header at byte 0*"])
+    done.stdout.no_fnmatch_line("*raise *Error*")
+
+
+def test_agents_of_tests_with_one_name_are_apart_and_what_a_test_leaves_is_mended(
+    outside: pytest.Pytester,
+) -> None:
+    long = "a" * 60
+    outside.makepyfile(
+        test_one=f"""
+        def test_it(agent, broker):
+            assert agent.device == "test_it-0"
+            agent.to("off")
+            broker.kill()
+        def test_{long}_one(agent): assert agent.device.endswith("a-0")
+        """,
+        test_two=f"""
+        def test_it(agent, broker):
+            assert (agent.device, agent.state) == ("test_it-1", "booted")
+            assert broker.is_running
+        def test_{long}_two(agent): assert agent.device.endswith("a-1")
+        """,
+    )
+    done = outside.runpytest_subprocess("--rig", "local", "--rig-artifact", "null")
+    done.assert_outcomes(passed=4)
 
 
 def test_the_plugin_is_light_where_nobody_asks_for_a_rig() -> None:

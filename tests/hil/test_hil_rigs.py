@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,6 +191,7 @@ def test_the_kind_of_rig_in_the_document_is_as_the_templates_say(tmp_path: Path)
         ("tests.hil.no_rig:open_rig", "cannot be loaded: ModuleNotFoundError: No module named 'tests.hil.no_rig'"),
         ("tests.hil.bare_rig:opn_rig", "cannot be loaded: AttributeError: .*'opn_rig'"),
         ("tests.hil.bare_rig:NO_FUNCTION", "expected a function, got str"),
+        ("builtins:print", "expected it to return a Rig, got NoneType"),
         (":open_rig", "cannot be loaded: ValueError: Empty module name"),
         ("tests.hil.bare_rig", "unknown"),
     ],
@@ -197,6 +200,35 @@ def test_a_kind_that_is_not_there_is_said(tmp_path: Path, kind: str, message: st
     with pytest.raises(BoardError, match=message) as caught:
         open_rig(own_kind(tmp_path, kind), tmp_path)
     assert "own.toml: board.kind" in str(caught.value)
+
+
+def in_use_by(folder: Path, process: int, board: Path, here: Path) -> None:
+    folder.mkdir()
+    (folder / ".edgewright-hil").write_text(f"{platform.node()} {process}\n")
+    open_rig(str(board), here)
+
+
+def test_a_folder_that_somebody_has_filled_is_not_removed(tmp_path: Path, sshd: Path) -> None:
+    home = tmp_path / "home of pi"
+    board = tmp_path / "slip.toml"
+    board.write_text(sshd.read_text().replace(f'folder = "{sshd.parent}/board"', f'folder = "{home}"'))
+    home.mkdir()
+    (home / "thesis.tex").write_text("all of it")
+    with pytest.raises(
+        RigError, match=r"home of pi: has files on the board .* Name a folder of the rig's own"
+    ):
+        open_rig(str(board), tmp_path)
+    assert (home / "thesis.tex").read_text() == "all of it"
+    (home / "thesis.tex").unlink()
+    home.rmdir()
+    with pytest.raises(RigError, match=r"is in use on the board by process 1 of this machine.* pytest-xdist"):
+        in_use_by(home, 1, board, tmp_path)
+    shutil.rmtree(home)
+    rig = open_rig(str(board), tmp_path)
+    (tmp_path / "second").mkdir()
+    open_rig(str(board), tmp_path / "second").close()  # as after a session that was killed
+    assert not home.exists()
+    rig.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hil.scenario.parse import load_scenario
 from hil.scenario.schedule import schedule
 from host_tools.cli.main import main
 from tests.hil.deaf_rig import TAKES_SECONDS
+from tests.hil.suite_session import ROOT
 from tests.integration.support import null_artifact
 
 if TYPE_CHECKING:
@@ -91,13 +92,37 @@ def test_the_command_shows_and_lists(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "faults at once: 7 s; needs network, power, thermal" in shown
     assert "power_cut" in shown
     assert main(["hil", "scenario", "show", str(file), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 12
+    actions = json.loads(capsys.readouterr().out)
+    assert len(actions) == 12
+    assert {
+        "planned_seconds": 2.3,
+        "verb": "undo",
+        "kind": "power_cut",
+        "value": 0.0,
+        "watts": 0.0,
+    } in actions
+    with pytest.raises(SystemExit, match="2"):
+        main(["hil", "scenario", "show", str(file), "--seed=-5"])
+    assert (
+        "--seed: expected a whole number from 0 to 9223372036854775807, got '-5'" in capsys.readouterr().err
+    )
     assert main(["hil", "boards"]) == 0
     assert "local" in capsys.readouterr().out
     assert main(["hil", "boards", "--json"]) == 0
     assert "ssh" in json.loads(capsys.readouterr().out)["kinds"]
     assert main(["hil", "scenario", "show", str(tmp_path / "none.toml")]) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_scenario_in_the_document_comes_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "hil.md").read_text()
+    file = tmp_path / "document.toml"
+    file.write_text(text[text.index("[scenario]") :].partition("```")[0])
+    artifact = str(null_artifact(tmp_path / "null.ewa"))
+    assert main(["hil", "scenario", "run", str(file), "--rig-artifact", artifact]) == 0, (
+        capsys.readouterr().err
+    )
 
 
 HURRIED = """\

@@ -282,6 +282,9 @@ def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(docume
         (HEAD + '[agent.mqtt]\nhost = "x"', "agent.mqtt.host: the rig says this"),
         (HEAD + '[agent.device]\nid = "x"', "agent.device.id: the rig says this"),
         (HEAD + "[agent.source]\nkind = 1979-01-01", "expected a text, a number or a list"),
+        (HEAD + "[agent.source]\nrate_hz = nan", "agent.source.rate_hz: expected a finite number, got nan"),
+        (HEAD + '[agent."x\\ny"]\nz = 1', "expected a name as agent.toml has them"),
+        (HEAD + '[agent.source]\n"" = 1', "expected a name as agent.toml has them"),
         (HEAD + "agent = 3", "unknown"),
         (HEAD + "[expct]", "Did you mean 'expect'"),
         (HEAD + "[expect]\nevents = [1]", "expected a list of texts"),
@@ -308,6 +311,20 @@ def test_any_document_is_a_scenario_that_can_be_played_or_refused_by_name(docume
 def test_a_wrong_scenario_names_its_key(text: str, message: str) -> None:
     with pytest.raises(ScenarioError, match=message):
         parse_scenario(text.encode(), origin="s.toml")
+
+
+def test_a_scenario_may_be_as_full_as_its_tables_allow() -> None:
+    points = range(1000)
+    text = '[scenario]\nname = "a week"\nduration_seconds = 604800.0\n'
+    for table, value in (("temperature", "celsius"), ("power", "watts"), ("battery", "charge_ratio")):
+        text += "".join(
+            f"\n# the hottest sensor, every point of it to half a degree\n[[{table}]]\nat_seconds = {600 * at}.125\n{value} = 0.125\n"
+            for at in points
+        )
+    scenario = parse_scenario(text.encode(), origin="s.toml")
+    assert len(scenario.temperatures) == len(scenario.powers) == len(scenario.batteries) == 1000
+    with pytest.raises(ScenarioError, match="expected at most 1048576 bytes"):
+        parse_scenario(b"#" * (1 << 20) + text.encode(), origin="s.toml")
 
 
 def test_the_board_and_the_scenario_in_the_document_are_valid() -> None:

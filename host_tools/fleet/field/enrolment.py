@@ -160,21 +160,6 @@ class Enrolment:
                 if entry.revoked_seconds is None:
                     book.revoke(entry.serial, now_seconds=now, reason=reason)
 
-    def token_to_return(self, device: str, *, lifetime: timedelta) -> str:
-        """Make a token for a device that was here before, whatever became of its certificate; it comes back into its group.
-
-        Raises:
-            InputError: It was never here.
-        """
-        with self._folder.register.transaction() as book:
-            group = book.group_of(device)
-            known = group is not None or bool(book.certificates(device))
-        if not known:
-            raise InputError(
-                f"device {device!r}: was never enrolled.", hint="Make a token of a group instead."
-            )
-        return self._folder.token(url=self._url, device=device, lifetime=lifetime, group=group or "")
-
     def move(self, device: str, group: str) -> None:
         """Put a device into another group. It follows that group once its own configuration names it, or it was told.
 
