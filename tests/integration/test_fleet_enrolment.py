@@ -86,9 +86,7 @@ def test_who_is_refused_stays_out(fleet: Fleet, enrolment: Enrolment, tmp_path: 
         enrolment.approve("dev-1", by="user ann")
 
 
-def test_who_was_revoked_can_come_back(
-    fleet: Fleet, enrolment: Enrolment, tmp_path: Path
-) -> None:
+def test_who_was_revoked_can_come_back(fleet: Fleet, enrolment: Enrolment, tmp_path: Path) -> None:
     fleet.enrol(tmp_path / "a", "dev-1", token=enrolment.token(group="lab", lifetime=HOUR, device="dev-1"))
     enrolment.move("dev-1", "field")
     for _ in range(2):
