@@ -25,7 +25,7 @@ Layout, in the order of the flow:
     recipe.py         what the user asks for; recipe_file.py reads it, recipe_values.py and recipe_agreement.py say what is refused
     typed_json.py     read JSON as the types that it was written from
     target_profiles.py  made_with.py  processor.py   targets, tools and this machine, as the flow needs them
-    tflite_file.py  packing.py  user_code.py        files and code that come in
+    tflite_file.py  packing.py  user_code.py        files and code that come in; layouts.py: in which order of axes a value is held
     output_folder.py  cache_folder.py  progress.py  what commands share
     terminal_text.py  spreadsheet_text.py           text of others made harmless
     free_port.py  parent_death.py  no_redirect.py   processes and requests of ours

@@ -8,6 +8,7 @@ takes what was started there.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import io
 import shutil
 import subprocess
@@ -163,6 +164,23 @@ def rig_over(
     """
     files = SshFiles(connection)
     make_anew(files, host.folder)
+    try:
+        return _rig_in_its_folder(connection, files, host, board, power=power, network=network)
+    except BaseException:
+        with contextlib.suppress(RigError):  # of a board that went away; what led here is told
+            files.remove(host.folder)
+        raise
+
+
+def _rig_in_its_folder(
+    connection: SshConnection,
+    files: SshFiles,
+    host: SshHost,
+    board: Board,
+    *,
+    power: Callable[[SshShell, RelayedNetwork], Power],
+    network: RelayedNetwork | None,
+) -> Rig:
     shell = SshShell(connection, host.folder)
     source = _push_agent(shell, files, host)
     if host.wheels:

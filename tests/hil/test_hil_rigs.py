@@ -252,6 +252,7 @@ def test_what_is_wrong_with_a_board_is_said(
     board.write_text(sshd.read_text().replace(*change))
     with pytest.raises((RigError, BoardError), match=message):
         open_rig(str(board), tmp_path)
+    assert not (sshd.parent / "board").exists(), "what was begun is taken away again"
 
 
 def test_a_board_that_goes_away_is_a_failure_of_the_rig(tmp_path: Path) -> None:

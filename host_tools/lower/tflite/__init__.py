@@ -2,7 +2,7 @@
 
 Layout:
     lowering.py     lower(): the steps, inputs and outputs
-    layout.py       which order of axes each value has; axes.py is its arithmetic
+    layout.py       which order of axes each value has; axes.py, what becomes of it at a reshape
     plan_view.py    PlanView: the plan, asked node by node
     session.py      Session: the lowering in progress; reads, converts, re-lays and delivers tensors
     emit/           one function an operator; window.py turns pads into SAME, VALID or PAD

@@ -1,7 +1,4 @@
-"""Arithmetic on layouts. A layout is the permutation with ``payload = transpose(source, layout)``; the source is the canonical graph.
-
-Unit axes carry no data, so moving them is free; most questions here are asked after leaving them out.
-"""
+"""Which layouts a reshape leaves free, or a lost axis: the file holds ``transpose(source, layout)``, the source is the canonical graph."""
 
 from __future__ import annotations
 
@@ -10,15 +7,12 @@ import math
 import operator
 from typing import TYPE_CHECKING
 
+from host_tools.layouts import natural
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-Layout = tuple[int, ...]
-
-
-def natural(rank: int) -> Layout:
-    """Return the canonical graph's own order."""
-    return tuple(range(rank))
+    from host_tools.layouts import Layout
 
 
 def channel_last(rank: int) -> Layout:
@@ -26,26 +20,10 @@ def channel_last(rank: int) -> Layout:
     return (0, *range(2, rank), 1)
 
 
-def permuted(extents: Sequence[int], layout: Layout) -> tuple[int, ...]:
-    """Return the payload's shape for a source shape."""
-    return tuple(extents[axis] for axis in layout)
-
-
-def between(source: Layout, wanted: Layout) -> Layout:
-    """Return the permutation that turns a payload in ``source`` layout into one in ``wanted`` layout."""
-    return tuple(source.index(axis) for axis in wanted)
-
-
 def without(layout: Layout, dropped: Collection[int]) -> Layout:
     """Return the layout of what is left of a source whose ``dropped`` axes are gone."""
     left = [axis for axis in range(len(layout)) if axis not in dropped]
     return tuple(left.index(axis) for axis in layout if axis not in dropped)
-
-
-def moves_data(shape: Sequence[int], permutation: Layout) -> bool:
-    """Whether transposing a tensor of this (payload) shape changes the order of its elements."""
-    moved = [axis for axis in permutation if shape[axis] != 1]
-    return moved != sorted(moved)
 
 
 def reshape_is_free(before: Sequence[int], layout: Layout, after: Sequence[int], wanted: Layout) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools.layouts import natural
 from host_tools.lower.tflite import axes
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
 
 SPATIAL = frozenset(
     {
@@ -128,7 +129,7 @@ class _Groups:
         if decided is not None:
             return decided
         rank = len(self.shapes[name])
-        return axes.channel_last(rank) if rank == 4 else axes.natural(rank)
+        return axes.channel_last(rank) if rank == 4 else natural(rank)
 
 
 def _activations(graph: ir.Graph) -> dict[str, tuple[int, ...]]:
@@ -146,7 +147,7 @@ def _vote(node: ir.Node, groups: _Groups) -> None:
                 groups.decide(name, axes.channel_last(len(groups.shapes[name])), overrule=True)
     elif node.op_type in _MATRIX or _works_on_last_axis(node):
         for name in names:
-            groups.decide(name, axes.natural(len(groups.shapes[name])))
+            groups.decide(name, natural(len(groups.shapes[name])))
 
 
 def _works_on_last_axis(node: ir.Node) -> bool:
@@ -244,7 +245,7 @@ def _columns(graph: ir.Graph, layouts: Mapping[str, Layout]) -> dict[str, NDArra
             continue
         before, after, layout = shape_of(source), shape_of(flat), layouts[str(source.name)]
         keeps_batch = len(after) == 2 and after[0] == before[0] and layout[0] == 0
-        if keeps_batch and not axes.reshape_is_free(before, layout, after, axes.natural(2)):
+        if keeps_batch and not axes.reshape_is_free(before, layout, after, natural(2)):
             numbered = np.arange(math.prod(before[1:]), dtype=np.int64).reshape(before[1:])
             found[str(flat.name)] = numbered.transpose([axis - 1 for axis in layout[1:]]).ravel()
     return found

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import LoweringError
+from host_tools.layouts import natural, permuted
 from host_tools.lower.coverage import require_coverage, require_precisions
 from host_tools.lower.integers import rebased
 from host_tools.lower.payload import Payload
-from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import EMITTERS
 from host_tools.lower.tflite.flatbuffer import serialize
 from host_tools.lower.tflite.graph import TYPE_OF_DTYPE, Options
@@ -19,7 +19,7 @@ from host_tools.lower.tflite.session import Session
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
     from host_tools.lower.tflite.graph import Quantization
     from host_tools.model.float_model import FloatModel, TensorSpec
     from host_tools.plan.quantization_plan import QuantizationPlan
@@ -106,7 +106,7 @@ def _check(model: FloatModel, plan: QuantizationPlan, profile: CapabilityProfile
 def _add_input(session: Session, spec: TensorSpec) -> int:
     """Add the payload's input and, behind it, what the graph reads. Returns the payload's tensor."""
     layout = session.layouts.of[spec.name]
-    shape = axes.permuted(spec.shape, layout)
+    shape = permuted(spec.shape, layout)
     qparams = session.qparams(spec.name) if spec.dtype == "float32" else None
     if qparams is None:
         tensor = session.graph.tensor(spec.name, shape, TYPE_OF_DTYPE[spec.dtype])
@@ -201,4 +201,4 @@ def _tensor_names(session: Session) -> dict[str, str]:
 def _tensor_axes(session: Session, names: Iterable[str]) -> dict[str, Layout]:
     """Return the layout of each named value that does not lie in the canonical order."""
     layouts = {name: session.layouts.of[name] for name in names}
-    return {name: layout for name, layout in layouts.items() if layout != axes.natural(len(layout))}
+    return {name: layout for name, layout in layouts.items() if layout != natural(len(layout))}

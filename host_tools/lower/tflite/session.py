@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools import layouts
 from host_tools.errors import LoweringError
 from host_tools.lower.integers import dequantize_array, quantize_array
-from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.graph import TYPE_OF_DTYPE, GraphBuilder, Options, Quantization
 from host_tools.lower.tflite.layout import Layouts, assign, shape_of
 from host_tools.lower.tflite.plan_view import PLAN_ANEW, PlanView, as_quantization, input_name, refuse, where
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
     from host_tools.lower.tflite.graph import TfliteType
     from host_tools.model.float_model import FloatModel
     from host_tools.plan.quantization_plan import QuantizationPlan, Requantize
@@ -172,15 +172,15 @@ class Session(PlanView):
 
     def relayout(self, tensor: int, layout: Layout, wanted: Layout, node: ir.Node) -> int:
         """Return the tensor in another layout: itself, behind a RESHAPE when only unit axes move, or behind a TRANSPOSE (noted)."""
-        return self.transpose(tensor, axes.between(layout, wanted), node)
+        return self.transpose(tensor, layouts.between(layout, wanted), node)
 
     def transpose(self, tensor: int, permutation: Layout, node: ir.Node, *, planned: bool = False) -> int:
         """Return the tensor transposed; ``planned`` says that the model itself has this Transpose, so it is not noted."""
         before = self.graph.tensors[tensor]
-        if permutation == axes.natural(len(permutation)):
+        if permutation == layouts.natural(len(permutation)):
             return tensor
-        shape = axes.permuted(before.shape, permutation)
-        if not axes.moves_data(before.shape, permutation):
+        shape = layouts.permuted(before.shape, permutation)
+        if not layouts.moves_data(before.shape, permutation):
             return self.reshape(tensor, shape, node)
         key = ("TRANSPOSE", tensor, permutation)
         if key not in self._converted:
@@ -292,4 +292,4 @@ def type_of(value: ir.Value) -> TfliteType:
 
 def output_shape(node: ir.Node, layout: Layout, index: int = 0) -> tuple[int, ...]:
     """Return an output's shape in a layout."""
-    return axes.permuted(shape_of(node.outputs[index]), layout)
+    return layouts.permuted(shape_of(node.outputs[index]), layout)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from host_tools.errors import UnsupportedOperatorError
+from host_tools.layouts import natural
 from host_tools.model.from_tflite.onnx_graph import ELEMENT_TYPES
-from host_tools.model.from_tflite.session import CHANNELS_FIRST, natural
+from host_tools.model.from_tflite.session import CHANNELS_FIRST
 from host_tools.tflite_file import ACTIVATION_FUNCTIONS
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from host_tools.model.from_tflite.session import Layout, Session
+    from host_tools.layouts import Layout
+    from host_tools.model.from_tflite.session import Session
     from host_tools.tflite_file import FileOperator
 
 _MOST_STEP: Final = 1 << 20

@@ -10,34 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from host_tools.layouts import between, moves_data, natural
 from host_tools.model.from_tflite.constants import meaning_of, stands_for_reals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
+    from host_tools.layouts import Layout
     from host_tools.model.from_tflite.onnx_graph import OnnxGraph
     from host_tools.tflite_file import FileGraph
 
-Layout = tuple[int, ...]
 CHANNELS_FIRST: Final[Layout] = (0, 3, 1, 2)
-
-
-def natural(rank: int) -> Layout:
-    """Return the file's own order."""
-    return tuple(range(rank))
-
-
-def between(held: Layout, wanted: Layout) -> Layout:
-    """Return the permutation that turns a value in one layout into one in another."""
-    return tuple(held.index(axis) for axis in wanted)
-
-
-def moves_data(shape: Sequence[int], permutation: Layout) -> bool:
-    """Tell whether transposing a value of this shape changes the order of its elements; unit axes carry none."""
-    moved = [axis for axis in permutation if shape[axis] != 1]
-    return moved != sorted(moved)
 
 
 class Session:

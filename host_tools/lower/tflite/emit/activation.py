@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.lower.tflite import axes
+from host_tools import layouts
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.emit.arithmetic import read_broadcast
 from host_tools.lower.tflite.graph import Options, Quantization
@@ -145,7 +145,7 @@ def softmax(session: Session, node: ir.Node) -> None:
     wanted = (*(a for a in layout if a != axis), axis)
     data = session.read(node, 0, wanted)
     result = session.output(
-        node, axes.permuted(shape_of(node.outputs[0]), wanted), session.output_quantization(node)
+        node, layouts.permuted(shape_of(node.outputs[0]), wanted), session.output_quantization(node)
     )
     session.add(node, "SOFTMAX", [data], [result], Options(kind="SoftmaxOptions", fields={"beta": 1.0}))
     session.deliver(node, result, wanted)

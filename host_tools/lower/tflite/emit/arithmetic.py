@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from host_tools.lower.tflite import axes
+from host_tools import layouts
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
@@ -83,9 +83,9 @@ def read_broadcast(session: Session, node: ir.Node, index: int) -> int:
     if len(own) == rank:
         return session.read(node, index, layout)
     raised = session.reshape(
-        session.read(node, index, axes.natural(len(own))), (1,) * (rank - len(own)) + own, node
+        session.read(node, index, layouts.natural(len(own))), (1,) * (rank - len(own)) + own, node
     )
-    return session.relayout(raised, axes.natural(rank), layout, node)
+    return session.relayout(raised, layouts.natural(rank), layout, node)
 
 
 def _broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from host_tools.lower.tflite import axes
+from host_tools import layouts
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.emit.convolution import filters_of, read_bias, read_weights
 from host_tools.lower.tflite.graph import Options
@@ -23,7 +23,7 @@ def gemm(session: Session, node: ir.Node) -> None:
     """Write a Gemm with its constant weight of shape (outputs, inputs); a flattened input gives its column order to the weight."""
     value = node.inputs[0]
     columns = session.layouts.columns.get(str(value.name)) if value is not None else None
-    data = session.read(node, 0, None if columns is not None else axes.natural(2))
+    data = session.read(node, 0, None if columns is not None else layouts.natural(2))
     weights = read_weights(session, node, 1, channel_axis=0)
     if columns is not None:
         weights = replace(weights, values=weights.values[:, columns])
@@ -40,16 +40,16 @@ def matmul(session: Session, node: ir.Node) -> None:
     if max(ranks) > 5:
         raise refuse(node, f"operands of rank {ranks[0]} and {ranks[1]}; BATCH_MATMUL takes rank 2 to 5.")
     if session.is_constant(node, 1) and ranks[1] == 2 and not session.is_constant(node, 0):
-        data = session.read(node, 0, axes.natural(ranks[0]))
+        data = session.read(node, 0, layouts.natural(ranks[0]))
         raw = read_weights(session, node, 1, channel_axis=1)
         weights = replace(raw, values=raw.values.transpose(1, 0))
         _fully_connected(session, node, data, weights, bias_index=2)
         return
-    operands = [session.read(node, index, axes.natural(ranks[index])) for index in (0, 1)]
+    operands = [session.read(node, index, layouts.natural(ranks[index])) for index in (0, 1)]
     if operands[0] == operands[1]:
         operands[1] = second_copy(session, node, operands[1])
     quantization = session.output_quantization(node)
-    layout = axes.natural(len(shape_of(node.outputs[0])))
+    layout = layouts.natural(len(shape_of(node.outputs[0])))
     result = session.output(node, shape_of(node.outputs[0]), quantization)
     session.add(node, "BATCH_MATMUL", operands, [result], Options(kind="BatchMatMulOptions"))
     session.deliver(node, spatial.clip(session, node, result, session.bounds(node)), layout)
@@ -87,4 +87,4 @@ def _fully_connected(
         [result],
         Options(kind="FullyConnectedOptions", fields=fields),
     )
-    session.deliver(node, spatial.clip(session, node, result, rest), axes.natural(len(shape)))
+    session.deliver(node, spatial.clip(session, node, result, rest), layouts.natural(len(shape)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host_tools.lower.tflite import axes
+from host_tools import layouts
 from host_tools.lower.tflite.emit.dense import second_copy
 from host_tools.lower.tflite.emit.formula import Formula
 from host_tools.lower.tflite.graph import Options
@@ -52,7 +52,7 @@ def einsum(session: Session, node: ir.Node) -> None:
         terms[at] = writer.summed(term, "".join(label for label in term.labels if label in elsewhere))
     made = terms[0] if len(terms) == 1 else writer.product(terms[0], terms[1], result)
     made = writer.ordered(made, result)
-    writer.formula.deliver(made.tensor, axes.natural(len(result)))
+    writer.formula.deliver(made.tensor, layouts.natural(len(result)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +70,7 @@ class _Writer:
 
     def read(self, index: int, labels: str) -> _Term:
         """Return an operand in the graph's own order."""
-        return _Term(tensor=self.session.read(self.node, index, axes.natural(len(labels))), labels=labels)
+        return _Term(tensor=self.session.read(self.node, index, layouts.natural(len(labels))), labels=labels)
 
     def summed(self, term: _Term, kept: str) -> _Term:
         """Sum over all labels but those that are kept."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
     from host_tools.lower.tflite.graph import TfliteType
     from host_tools.lower.tflite.session import Session
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools import layouts
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit.arithmetic import read_broadcast
 from host_tools.lower.tflite.emit.formula import Formula
@@ -45,7 +46,7 @@ def gather(session: Session, node: ir.Node) -> None:
     result = node.outputs[0]
     rank = len(shape_of(result)) - rank_of_indices + 1
     axis = node.attributes.get_int("axis", 0) % rank
-    layout = session.layout(result) if rank_of_indices == 1 else axes.natural(rank)
+    layout = session.layout(result) if rank_of_indices == 1 else layouts.natural(rank)
     formula = Formula(session, node)
     data = session.read(node, 0, layout)
     before, place = formula.shape(data), layout.index(axis)
@@ -56,7 +57,9 @@ def gather(session: Session, node: ir.Node) -> None:
     if rank_of_indices == 1:
         formula.deliver(found, layout)
     else:
-        formula.deliver(session.reshape(found, shape_of(result), node), axes.natural(len(shape_of(result))))
+        formula.deliver(
+            session.reshape(found, shape_of(result), node), layouts.natural(len(shape_of(result)))
+        )
 
 
 def positive_indices(session: Session, node: ir.Node, index: int, extents: Sequence[int]) -> int:
@@ -77,7 +80,7 @@ def positive_indices(session: Session, node: ir.Node, index: int, extents: Seque
         positive = np.where(constant < 0, constant + counted_to, constant).astype(np.int32)
         return session.graph.constant("indices", positive.reshape(positive.shape or (1,)))
     value, formula = node.inputs[index], Formula(session, node)
-    computed = session.read(node, index, axes.natural(len(shape_of(value)) if value is not None else 0))
+    computed = session.read(node, index, layouts.natural(len(shape_of(value)) if value is not None else 0))
     if session.graph.tensors[computed].type == "FLOAT32":  # OneHot takes floats, as whole numbers
         computed = formula.one("CAST", computed, options=Options(kind="CastOptions"), type_="INT64")
     kind = session.graph.tensors[computed].type
@@ -105,7 +108,7 @@ def gather_nd(session: Session, node: ir.Node) -> None:
     if batches:
         raise refuse(node, f"batch_dims = {batches}; GATHER_ND has none.")
     table, indices = (shape_of(value) for value in node.inputs[:2] if value is not None)
-    formula, data = Formula(session, node), session.read(node, 0, axes.natural(len(table)))
+    formula, data = Formula(session, node), session.read(node, 0, layouts.natural(len(table)))
     if session.graph.tensors[data].type not in _PICKED:
         raise refuse(
             node,
@@ -114,7 +117,7 @@ def gather_nd(session: Session, node: ir.Node) -> None:
     chosen = positive_indices(session, node, 1, table[: indices[-1]])
     shape = shape_of(node.outputs[0])
     found = formula.one("GATHER_ND", data, chosen, shape=shape, options=Options(kind="GatherNdOptions"))
-    formula.deliver(found, axes.natural(len(shape)))
+    formula.deliver(found, layouts.natural(len(shape)))
 
 
 def one_hot(session: Session, node: ir.Node) -> None:
@@ -137,7 +140,7 @@ def one_hot(session: Session, node: ir.Node) -> None:
     spread = (*formula.shape(chosen)[:place], depth, *formula.shape(chosen)[place:])
     options = Options(kind="OneHotOptions", fields={"axis": place})
     found = formula.one("ONE_HOT", chosen, *settings, shape=spread, options=options, type_=kinds)
-    formula.deliver(session.reshape(found, shape, node), axes.natural(len(shape)))
+    formula.deliver(session.reshape(found, shape, node), layouts.natural(len(shape)))
 
 
 def tile(session: Session, node: ir.Node) -> None:
@@ -157,7 +160,7 @@ def expand(session: Session, node: ir.Node) -> None:
     """Write an Expand as BROADCAST_TO."""
     layout = session.layout(node.outputs[0])
     formula, data = Formula(session, node), read_broadcast(session, node, 0)
-    shape = axes.permuted(shape_of(node.outputs[0]), layout)
+    shape = layouts.permuted(shape_of(node.outputs[0]), layout)
     options = Options(kind="BroadcastToOptions")
     formula.deliver(
         formula.one("BROADCAST_TO", data, formula.integers("shape", shape), shape=shape, options=options),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from host_tools.lower.tflite import axes
+from host_tools import layouts
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.emit.formula import Formula
 from host_tools.lower.tflite.graph import Options
@@ -77,7 +77,7 @@ def recurrent(session: Session, node: ir.Node) -> None:
             lengths, clipping, coupled gates, the batch first, other activations than Sigmoid, Tanh and Relu.
     """
     formula = Formula(session, node)
-    data = session.read(node, _X, axes.natural(3))
+    data = session.read(node, _X, layouts.natural(3))
     steps, batch, inputs = formula.shape(data)
     _require_plain(session, node, steps)
     rows = session.reshape(data, (steps * batch, inputs), node)
@@ -92,7 +92,7 @@ def recurrent(session: Session, node: ir.Node) -> None:
     results += [spatial.concatenate(session, node, one, 0) for one in zip(*lasts, strict=True)]
     for index, value in enumerate(node.outputs):
         if value.name:
-            formula.deliver(results[index], axes.natural(len(formula.shape(results[index]))), index)
+            formula.deliver(results[index], layouts.natural(len(formula.shape(results[index]))), index)
 
 
 def _require_plain(session: Session, node: ir.Node, steps: int) -> None:
@@ -197,7 +197,7 @@ class _Steps:
     def _given(self, place: int, batch: int) -> int:
         if not has_input(self.node, place):
             return self.session.graph.constant("state", np.zeros((batch, self.hidden), np.float32))
-        given = self.session.read(self.node, place, axes.natural(3))
+        given = self.session.read(self.node, place, layouts.natural(3))
         if self.formula.shape(given)[0] > 1:
             begin, size = (self.layer.index, 0, 0), (1, batch, self.hidden)
             given = spatial.slice_tensor(self.session, self.node, given, begin, size)

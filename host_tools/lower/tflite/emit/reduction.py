@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import NDArray
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
     from host_tools.lower.tflite.session import Session
 
 _REDUCERS: Mapping[str, str] = MappingProxyType(

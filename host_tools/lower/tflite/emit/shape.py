@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools import layouts
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
-    from host_tools.lower.tflite.axes import Layout
+    from host_tools.layouts import Layout
     from host_tools.lower.tflite.session import Session
 
 _MIRROR_MODES = {"reflect": 0, "symmetric": 1}
@@ -47,16 +48,16 @@ def reshape(session: Session, node: ir.Node) -> None:
     if around is not None:
         first, then = around
         data = session.read(node, 0, first)
-        session.deliver(node, session.reshape(data, axes.permuted(after, then), node), then)
+        session.deliver(node, session.reshape(data, layouts.permuted(after, then), node), then)
         return
     split = axes.by_one_transpose(before, layout, after, wanted)
     if split is not None and len(split[0]) <= _MAX_TRANSPOSE_RANK:
         seen = session.reshape(session.read(node, 0), split[0], node)
         moved = session.transpose(seen, split[1], node)
-        session.deliver(node, session.reshape(moved, axes.permuted(after, wanted), node), wanted)
+        session.deliver(node, session.reshape(moved, layouts.permuted(after, wanted), node), wanted)
         return
-    data = session.read(node, 0, axes.natural(len(before)))
-    session.deliver(node, session.reshape(data, after, node), axes.natural(len(after)))
+    data = session.read(node, 0, layouts.natural(len(before)))
+    session.deliver(node, session.reshape(data, after, node), layouts.natural(len(after)))
 
 
 def _around_reshape(
@@ -80,7 +81,7 @@ def transpose(session: Session, node: ir.Node) -> None:
     layout = session.layout(value) if value is not None else ()
     permutation = transpose_permutation(node)
     wanted = session.layout(node.outputs[0])
-    moved = axes.between(layout, tuple(permutation[axis] for axis in wanted))
+    moved = layouts.between(layout, tuple(permutation[axis] for axis in wanted))
     session.deliver(node, session.transpose(session.read(node, 0), moved, node, planned=True))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from host_tools import layouts
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
@@ -54,7 +55,7 @@ def deliver_image(session: Session, node: ir.Node, tensor: int) -> None:
     value = node.outputs[0]
     rank = len(shape_of(value))
     layout = axes.channel_last(rank)
-    session.deliver(node, session.reshape(tensor, axes.permuted(shape_of(value), layout), node), layout)
+    session.deliver(node, session.reshape(tensor, layouts.permuted(shape_of(value), layout), node), layout)
 
 
 def pad_image(

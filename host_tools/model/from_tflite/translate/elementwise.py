@@ -10,8 +10,8 @@ from onnx import TensorProto
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from host_tools.layouts import Layout
     from host_tools.model.from_tflite.call import Call
-    from host_tools.model.from_tflite.session import Layout
 
 _UNARY: Final = MappingProxyType(
     {

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from onnx import TensorProto
 
-from host_tools.model.from_tflite.session import natural
+from host_tools.layouts import natural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from host_tools.layouts import Layout
     from host_tools.model.from_tflite.call import Call
-    from host_tools.model.from_tflite.session import Layout
 
 _REDUCERS: Final = MappingProxyType(
     {

@@ -6,7 +6,8 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from host_tools.model.from_tflite.session import CHANNELS_FIRST, natural
+from host_tools.layouts import natural
+from host_tools.model.from_tflite.session import CHANNELS_FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from host_tools.layouts import Layout
     from host_tools.model.from_tflite.call import Call
-    from host_tools.model.from_tflite.session import Layout
 
 _SYMMETRIC: Final = 1
 """Code of MirrorPadMode. Source: tflite/schema/schema.fbs."""

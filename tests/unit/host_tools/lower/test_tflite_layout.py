@@ -16,6 +16,7 @@ from lowering_template import prepare
 from plan_simulation import simulate
 from tflite_file import assert_float_matches, every_value, float_payload, names_of
 
+from host_tools import layouts
 from host_tools.lower.tflite import axes
 from targets import catalog
 
@@ -279,7 +280,7 @@ def test_layout_arithmetic_moves_elements_as_numpy_does(given_reshape) -> None:
     before, layout, after, wanted = given_reshape
     source = np.arange(np.prod(before)).reshape(before)
     payload, goal = source.transpose(layout), source.reshape(after).transpose(wanted)
-    assert axes.permuted(before, layout) == payload.shape
+    assert layouts.permuted(before, layout) == payload.shape
     if axes.reshape_is_free(before, layout, after, wanted):
         np.testing.assert_array_equal(payload.ravel(), goal.ravel())
     one = axes.by_one_transpose(before, layout, after, wanted)
