@@ -39,6 +39,7 @@ from host_tools.model.passes.explicit import write_out
 from host_tools.model.passes.float32 import to_float32
 from host_tools.model.passes.folding import fold, lift_constants
 from host_tools.model.passes.linear import canonical_linear
+from host_tools.model.passes.normalization import canonical_normalization
 from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
 from host_tools.model.quantized.coding import carried_over
@@ -175,6 +176,7 @@ def _canonicalise(
     for run in (
         partial(write_out_saturation, quantization=quantization),
         remove_passthrough,
+        canonical_normalization,
         canonical_activations,
         canonical_linear,
         partial(fold_affine, keeps_weights=quantization is not None),

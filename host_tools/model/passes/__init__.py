@@ -4,6 +4,7 @@ Layout:
     float32.py       other float widths become float32
     folding.py       constants and shape subgraphs are computed
     removal.py       Identity, Dropout and other nodes that change nothing
+    normalization.py LayerNormalization
     activations.py   Relu, Clip, HardSigmoid, HardSwish
     linear.py        Gemm and MatMul
     affine.py        BatchNormalization and per-channel Mul/Add into the layer before

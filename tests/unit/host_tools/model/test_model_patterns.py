@@ -41,6 +41,10 @@ def _number(value: float) -> NDArray[np.generic]:
 _BN = {"g": (4,), "b": (4,), "m": (4,)}
 _IMAGE = "g (float[1,3,8,8] x) => (float[1,4,6,6] y)"
 _SAME = "g (float[1,4,6,6] x) => (float[1,4,6,6] y)"
+_TOKENS = "g (float[2,5,6] x) => (float[2,5,6] y)"
+_CENTRED = "a = ReduceMean(x, last) d = Sub(x, a)"
+_DEVIATION = "v = ReduceMean(q, last) e = Add(v, eps) s = Sqrt(e)"
+_LAYER_NORM = {"last": _ints(-1), "two": _number(2), "eps": _number(0.01)}
 _ROWS = "g (float[1,5] x) => (float[1,4] y)"
 
 PATTERNS = {
@@ -107,6 +111,60 @@ PATTERNS = {
     "min_max_is_clip": Pattern(f"{_SAME} {{ r = Max(k, x) y = Min(r, h) }}", "Clip", weights={"k": _number(-1), "h": _number(2)}),
     "max_of_two_stays": Pattern("g (float[2,2] x, float[2,2] z) => (float[2,2] y) { y = Max(x, z) }", "Max"),
     "hardswish_from_hardsigmoid": Pattern(f"{_SAME} {{ s = HardSigmoid<alpha=0.16666667, beta=0.5>(x) y = Mul(s, x) }}", "HardSwish"),
+    "layer_norm_in_pieces": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(d, two) {_DEVIATION} n = Div(d, s) m = Mul(n, g) y = Add(b, m) }}",
+        "LayerNormalization", {"g": (6,), "b": (1, 6)}, _LAYER_NORM,
+    ),
+    "layer_norm_in_pieces_of_opset_12": Pattern(
+        f"{_TOKENS} {{ a = ReduceMean<axes=[-1]>(x) d = Sub(x, a) q = Pow(d, two) v = ReduceMean<axes=[2]>(q) e = Add(v, eps) s = Sqrt(e) n = Div(d, s) "
+        "m = Mul(n, g) y = Add(m, b) }", "LayerNormalization", {"g": (6,), "b": (6,)}, {"two": _number(2), "eps": _number(1e-5)}, opset=12,
+    ),
+    "layer_norm_by_a_reciprocal_over_two_axes": Pattern(
+        f"{_TOKENS} {{ a = ReduceMean(x, both) d = Sub(x, a) c = Sub(x, a) q = Mul(c, c) v = ReduceMean(q, both) e = Add(eps, v) s = Sqrt(e) "
+        "r = Reciprocal(s) n = Mul(r, d) y = Mul(n, g) }",
+        "LayerNormalization", {"g": (5, 6)}, {"both": _ints(1, -1), "eps": _number(1e-5)},
+    ),
+    "layer_norm_by_powers_without_scale": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(d, two) v = ReduceMean(q, last) e = Add(v, eps) r = Pow(e, mhalf) n = Mul(d, r) y = Add(n, b) }}",
+        "LayerNormalization", {"b": (6,)}, {**_LAYER_NORM, "mhalf": _number(-0.5)},
+    ),
+    "layer_norm_by_one_over_the_deviation": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(d, two) {_DEVIATION} r = Div(one, s) n = Mul(d, r) y = Mul(n, g) }}",
+        "LayerNormalization", {"g": (1,)}, {**_LAYER_NORM, "one": _number(1)},
+    ),
+    "layer_norm_of_keras": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Mul(d, d) {_DEVIATION} r = Reciprocal(s) f = Mul(r, g) m = Mul(x, f) k = Neg(a) p = Mul(k, f) t = Add(p, b) y = Add(m, t) }}",
+        "LayerNormalization", {"g": (1, 1, 6), "b": (6,)}, _LAYER_NORM,
+    ),
+    "layer_norm_of_keras_by_a_difference": Pattern(
+        f"{_TOKENS} {{ a = GlobalAveragePool(x) d = Sub(x, a) q = Mul(d, d) v = GlobalAveragePool(q) e = Add(v, eps) s = Sqrt(e) r = Reciprocal(s) m = Mul(r, x) "
+        "p = Mul(r, a) t = Sub(b, p) y = Add(t, m) }",
+        "LayerNormalization", {"b": (6,)}, _LAYER_NORM,
+    ),
+    "layer_norm_of_keras_without_shift": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Mul(d, d) {_DEVIATION} r = Reciprocal(s) f = Mul(r, g) m = Mul(x, f) k = Neg(a) p = Mul(k, f) y = Add(m, p) }}",
+        "LayerNormalization", {"g": (6,)}, _LAYER_NORM,
+    ),
+    "product_minus_another_mean_stays": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Mul(d, d) {_DEVIATION} r = Reciprocal(s) m = Mul(x, r) k = Neg(v) p = Mul(k, r) y = Add(m, p) }}",
+        "ReduceMean Sub Mul ReduceMean Add Sqrt Reciprocal Mul Neg Mul Add", {}, _LAYER_NORM,
+    ),
+    "layer_norm_scaled_along_another_axis": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(d, two) {_DEVIATION} n = Div(d, s) y = Mul(n, g) }}",
+        "LayerNormalization Mul", {"g": (5, 1)}, _LAYER_NORM,
+    ),
+    "normalization_over_a_middle_axis_stays": Pattern(
+        f"{_TOKENS} {{ a = ReduceMean(x, mid) d = Sub(x, a) q = Pow(d, two) v = ReduceMean(q, mid) e = Add(v, eps) s = Sqrt(e) y = Div(d, s) }}",
+        "ReduceMean Sub Pow ReduceMean Add Sqrt Div", {}, {**_LAYER_NORM, "mid": _ints(1)},
+    ),
+    "deviation_that_is_read_again_stays": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(d, two) {_DEVIATION} n = Div(d, s) y = Add(n, s) }}",
+        "ReduceMean Sub Pow ReduceMean Add Sqrt Div Add", {}, _LAYER_NORM,
+    ),
+    "root_mean_square_of_the_input_itself_stays": Pattern(
+        f"{_TOKENS} {{ {_CENTRED} q = Pow(x, two) {_DEVIATION} y = Div(d, s) }}",
+        "ReduceMean Sub Pow ReduceMean Add Sqrt Div", {}, _LAYER_NORM,
+    ),
     "other_hardsigmoid_stays": Pattern(f"{_SAME} {{ s = HardSigmoid<alpha=0.2, beta=0.5>(x) y = Mul(s, x) }}", "HardSigmoid Mul"),
     "hardswish_mul_then_div": Pattern(
         f"{_SAME} {{ a = Add(x, t) c = Clip(a, z, s) p = Mul(x, c) y = Div(p, s) }}",
