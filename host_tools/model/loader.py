@@ -38,6 +38,7 @@ from host_tools.model.passes.biases import add_biases
 from host_tools.model.passes.explicit import write_out
 from host_tools.model.passes.float32 import to_float32
 from host_tools.model.passes.folding import fold, lift_constants
+from host_tools.model.passes.forward import fold_forward
 from host_tools.model.passes.linear import canonical_linear
 from host_tools.model.passes.normalization import canonical_normalization
 from host_tools.model.passes.removal import remove_passthrough
@@ -180,6 +181,7 @@ def _canonicalise(
         canonical_activations,
         canonical_linear,
         partial(fold_affine, keeps_weights=quantization is not None),
+        partial(fold_forward, keeps_weights=quantization is not None),
         add_biases,
         unshare_weights,
     ):

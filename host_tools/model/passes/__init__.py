@@ -8,6 +8,7 @@ Layout:
     activations.py   Relu, Clip, HardSigmoid, HardSwish
     linear.py        Gemm and MatMul
     affine.py        BatchNormalization and per-channel Mul/Add into the layer before
+    forward.py       the same into the layers behind
     biases.py        a bias, if only of zeros, for every layer
     explicit.py      windows, axes and sizes are written out
     sharing.py       weights get one consumer, nodes and values get names

@@ -25,7 +25,7 @@ _LAYERS = ("Conv", "ConvTranspose", "Gemm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Affine:
+class Affine:
     """y = scale * x + shift; both float64, shape (channels,)."""
 
     data: ir.Value
@@ -51,7 +51,7 @@ def fold_affine(editor: GraphEditor, *, keeps_weights: bool = False) -> str | No
     for node in editor.nodes("Div"):
         _multiply_instead(editor, node)
     for node in editor.nodes("BatchNormalization", "Mul", "Add", "Sub", "Div"):
-        affine = _normalization(node) if node.op_type == "BatchNormalization" else _arithmetic(node)
+        affine = _normalization(node) if node.op_type == "BatchNormalization" else affine_of(node)
         if affine is None:
             continue
         if not keeps_weights and _fold_into_layer(editor, node, affine):
@@ -81,7 +81,7 @@ def _multiply_instead(editor: GraphEditor, node: ir.Node) -> None:
         editor.replace(node, [ir.node("Mul", [node.inputs[0], factor], name=node.name)])
 
 
-def _normalization(node: ir.Node) -> _Affine:
+def _normalization(node: ir.Node) -> Affine:
     if node.attributes.get_int("training_mode", 0):
         raise ModelError(f"{label(node)} is in training mode.", hint="Export the model in inference mode.")
     parameters = [constant_of(value) for value in node.inputs[1:5]]
@@ -98,10 +98,10 @@ def _normalization(node: ir.Node) -> _Affine:
             f"{label(node)}: variance + epsilon is {spread.min():.6g} in a channel; it must be positive."
         )
     scale = gamma / np.sqrt(spread)
-    return _Affine(data=data, scale=scale, shift=beta - mean * scale)
+    return Affine(data=data, scale=scale, shift=beta - mean * scale)
 
 
-def _arithmetic(node: ir.Node) -> _Affine | None:
+def affine_of(node: ir.Node) -> Affine | None:
     """Read Mul, Add, Sub or Div as an affine map of its one computed input, if the constant is one number per channel."""
     left, right = constant_of(node.inputs[0]), constant_of(node.inputs[1])
     if (left is None) == (right is None):
@@ -121,15 +121,15 @@ def _arithmetic(node: ir.Node) -> _Affine | None:
         return None
     ones, zeros = np.ones_like(values), np.zeros_like(values)
     if node.op_type == "Mul":
-        return _Affine(data=data, scale=values, shift=zeros)
+        return Affine(data=data, scale=values, shift=zeros)
     if node.op_type == "Add":
-        return _Affine(data=data, scale=ones, shift=values)
+        return Affine(data=data, scale=ones, shift=values)
     if node.op_type == "Sub":
         sign = 1.0 if right is not None else -1.0
-        return _Affine(data=data, scale=sign * ones, shift=-sign * values)
+        return Affine(data=data, scale=sign * ones, shift=-sign * values)
     if right is None or not (values != 0).all():
         return None  # c / x is not affine, and x / 0 is the model's own affair
-    return _Affine(data=data, scale=1.0 / values, shift=zeros)
+    return Affine(data=data, scale=1.0 / values, shift=zeros)
 
 
 def _per_channel(constant: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float64] | None:
@@ -145,7 +145,7 @@ def _per_channel(constant: NDArray[np.generic], shape: tuple[int, ...]) -> NDArr
     return np.array(np.broadcast_to(constant.reshape(-1).astype(np.float64), (shape[1],)))
 
 
-def _fold_into_layer(editor: GraphEditor, node: ir.Node, affine: _Affine) -> bool:
+def _fold_into_layer(editor: GraphEditor, node: ir.Node, affine: Affine) -> bool:
     layer = affine.data.producer()
     if layer is None or layer.op_type not in _LAYERS or sole_consumer(affine.data) is not node:
         return False
@@ -190,7 +190,7 @@ def _rounded(values: NDArray[np.float64], node: ir.Node) -> NDArray[np.float32]:
     return rounded
 
 
-def _split(editor: GraphEditor, node: ir.Node, affine: _Affine) -> None:
+def _split(editor: GraphEditor, node: ir.Node, affine: Affine) -> None:
     rank = len(static_shape(affine.data) or (1, 1))
     column = (-1, *(1,) * (rank - 2))
     stem = node.name or node.outputs[0].name

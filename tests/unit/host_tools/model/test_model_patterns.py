@@ -88,6 +88,43 @@ PATTERNS = {
     "div_by_a_constant_without_reciprocal": Pattern(
         f"{_SAME} {{ s = Sigmoid(x) y = Div(s, q) }}", "Sigmoid Div", weights={"q": _number(2e38)}
     ),
+    "scale_goes_into_the_conv_behind": Pattern(
+        f"{_IMAGE} {{ a = Sigmoid(x) s = Mul(a, k) y = Conv(s, w, b) }}", "Sigmoid Conv", {"w": (4, 3, 3, 3), "b": (4,), "k": (3, 1, 1)}
+    ),
+    "scale_goes_into_a_padded_conv_of_groups_too": Pattern(
+        "g (float[1,4,6,6] x) => (float[1,6,6,6] y) { a = Sigmoid(x) s = Mul(k, a) y = Conv<group=2, pads=[1,1,1,1]>(s, w) }",
+        "Sigmoid Conv", {"w": (6, 2, 3, 3), "k": (1, 4, 1, 1)},
+    ),
+    "scale_and_shift_go_into_the_conv_behind": Pattern(
+        f"{_IMAGE} {{ a = Sigmoid(x) s = Mul(a, k) t = Sub(h, s) y = Conv<auto_pad=\"VALID\">(t, w) }}",
+        "Sigmoid Conv", {"w": (4, 3, 3, 3), "k": (3, 1, 1), "h": (1, 3, 1, 1)},
+    ),
+    "shift_stays_before_a_padded_conv": Pattern(
+        f"{_SAME} {{ a = Sigmoid(x) t = Add(a, h) y = Conv<pads=[1,1,1,1]>(t, w) }}", "Sigmoid Add Conv", {"w": (4, 4, 3, 3), "h": (4, 1, 1)}
+    ),
+    "scale_passes_a_shift_before_a_padded_conv": Pattern(
+        f"{_SAME} {{ a = Sigmoid(x) s = Mul(a, k) t = Add(h, s) y = Conv<auto_pad=\"SAME_UPPER\">(t, w) }}",
+        "Sigmoid Add Conv", {"w": (4, 4, 3, 3), "k": (4, 1, 1), "h": (1, 4, 1, 1)},
+    ),
+    "scale_of_zero_passes_no_shift": Pattern(
+        f"{_SAME} {{ a = Sigmoid(x) s = Mul(a, k) t = Add(s, h) y = Conv<pads=[1,1,1,1]>(t, w) }}",
+        "Sigmoid Mul Add Conv", {"w": (4, 4, 3, 3), "h": (4, 1, 1)}, {"k": np.float32([0, 1, 2, 3]).reshape(4, 1, 1)},
+    ),
+    "scale_goes_into_both_layers_behind": Pattern(
+        f"{_IMAGE} {{ a = Sigmoid(x) s = Mul(a, k) c = Conv(s, w) d = Conv(s, w) y = Add(c, d) }}",
+        "Sigmoid Conv Conv Add", {"w": (4, 3, 3, 3), "k": (3, 1, 1)},
+    ),
+    "scale_that_is_read_otherwise_stays": Pattern(
+        "g (float[1,3,8,8] x) => (float[1,4,6,6] y, float[1,3,8,8] s) { a = Sigmoid(x) s = Mul(a, k) y = Conv(s, w) }",
+        "Sigmoid Mul Conv", {"w": (4, 3, 3, 3), "k": (3, 1, 1)},
+    ),
+    "scale_that_overflows_weights_stays": Pattern(
+        f"{_IMAGE} {{ a = Clip(x, lo, hi) s = Mul(a, k) y = Conv(s, w) }}", "Clip Mul Conv", {},
+        {"w": np.full((4, 3, 3, 3), 1e25, np.float32), "k": _number(1e20), "lo": _number(0), "hi": _number(1e-30)},
+    ),
+    "shift_goes_into_the_gemm_behind": Pattern(
+        f"{_ROWS} {{ a = Sigmoid(x) t = Add(a, h) y = Gemm(t, w) }}", "Sigmoid Gemm", {"w": (5, 4), "h": (5,)}
+    ),
     "gemm_all_attributes": Pattern(
         "g (float[5,3] x) => (float[3,4] y) { y = Gemm<transA=1, alpha=0.5, beta=2.0>(x, w, k) }", "Transpose Gemm", {"w": (5, 4), "k": (1, 4)}
     ),
