@@ -7,7 +7,6 @@ Layout:
     costs.py             what it costs to run a layer in a wider precision, in time or in size
     assignment.py        which layers have moved, and to where
     moves.py             in which order layers move: most gain per cost first
-    branches.py          all that leads to one part of the outputs, as one move
     search.py            how many moves it takes, by measuring
     placing.py           the plan of an assignment, within the target's limits
 """

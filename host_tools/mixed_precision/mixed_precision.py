@@ -1,7 +1,6 @@
 """`mix`: from a plan that misses a goal to the cheapest one that reaches it, or to the best that was found.
 
-Sensitivity is measured once and orders the moves; how many of them it takes is measured (`search`), without and with a whole branch
-(`branches`) before them.
+Sensitivity is measured once and orders the moves; how many of them it takes is measured (`search`).
 
 Reconstruction fits every operator to the noise of those before it: weights and biases that were reconstructed with all in integers are
 wrong where many of those before are exact. So assignments are searched without it, for a goal that is lower by what it gave, and the one
@@ -15,7 +14,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from host_tools.mixed_precision.branches import branches_of
 from host_tools.mixed_precision.costs import Costs, operations
 from host_tools.mixed_precision.moves import choices_of, moves_of
 from host_tools.mixed_precision.placing import limits_of, plan_with
@@ -127,8 +125,7 @@ def mix(
     )
     choices = choices_of(sensitivity.layers, model, base, profile)
     costs = Costs(profile=profile, spared=recipe.spared, float_weights=recipe.float_weights)
-    is_allowed = limits_of(model, profile, recipe)
-    moves = tuple(moves_of(sensitivity, choices, costs, model, base, is_allowed))
+    moves = tuple(moves_of(sensitivity, choices, costs, model, base, limits_of(model, profile, recipe)))
     if not moves:
         why = (
             "its limits (fallback.max_float_ops, fallback.max_partitions) leave room for none"
@@ -138,7 +135,6 @@ def mix(
         return _nothing(f"cannot: {profile.id} runs no further operator in a wider precision: {why}")
     rounds = _Rounds(
         moves=moves,
-        branches=branches_of(sensitivity.layers, choices, model, is_allowed),
         search=Search(
             make=lambda assignment: plan_with(assignment, model, statistics, profile, recipe),
             measure=measure,
@@ -171,7 +167,6 @@ class _Rounds:
     """Searches, finishes what was found, and searches higher where that was too little."""
 
     moves: Sequence[Move]
-    branches: Sequence[Move]
     search: Search
     finish: Callable[[QuantizationPlan], QuantizationPlan] | None
     goal: Goal
@@ -189,7 +184,7 @@ class _Rounds:
         finished: set[tuple[tuple[int, Precision], ...]] = set()
         for _ in range(_MOST_ROUNDS):
             self.progress.stage("Trying mixed precision", None)
-            self.search.run(self.moves, self.goal.lowered(gain - _MARGIN_DB), branches=self.branches)
+            self.search.run(self.moves, self.goal.lowered(gain - _MARGIN_DB))
             found = self.search.enough or self.search.best
             if found is None or tuple(found.assignment.precisions.items()) in finished:
                 return

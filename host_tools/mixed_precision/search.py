@@ -1,8 +1,7 @@
 """`Search`: how many moves it takes, by measuring.
 
-1, 2, 4 moves and so on, and between the last that was too few and the first that was enough by halves; the same behind the best of the
-branches that lead to one part of the outputs alone, where that may come cheaper. Of those, what turns out not to be needed goes back into the
-usual integers, or from float to 16 bits, the costliest first.
+1, 2, 4 moves and so on, and between the last that was too few and the first that was enough by halves. Of those, what turns out not to be
+needed goes back into the usual integers, or from float to 16 bits, the costliest first.
 """
 
 from __future__ import annotations
@@ -98,14 +97,11 @@ class Search:
     is_out_of_time: bool = False
     _tried: dict[tuple[tuple[int, Precision], ...], Found | None] = field(default_factory=dict)
 
-    def run(self, moves: Sequence[Move], goal: Goal, *, branches: Sequence[Move] = ()) -> None:
-        """Find how many moves a goal takes, without a whole branch before them and with the best one, and give back what was not needed."""
+    def run(self, moves: Sequence[Move], goal: Goal) -> None:
+        """Find how many moves a goal takes, and give back what was not needed."""
         self.enough = None
         try:
             self._count(moves, goal)
-            branch = self._best(branches)
-            if branch is not None and self._is_cheaper(Assignment.after([branch])):
-                self._count((branch, *moves), goal)
             if self.enough is not None:
                 self._give_back(self.enough, goal)
         except _TimeIsUpError:
@@ -119,30 +115,10 @@ class Search:
                 found.worth
             ):  # more than the target accepts are too many as well
                 many = count
-                if found is not None and self._is_cheaper(found.assignment):
-                    self.enough = found
+                self.enough = found or self.enough
             else:
                 few = count
             count = min(2 * count, len(moves)) if many > len(moves) else (few + many) // 2
-
-    def _best(self, branches: Sequence[Move]) -> Move | None:
-        """Return the branch that leaves least noise when it alone moves."""
-        best, least = None, None
-        for branch in branches:
-            found = self._try(Assignment.after([branch]))
-            if found is not None and (least is None or found.worth.is_better_than(least)):
-                best, least = branch, found.worth
-        return best
-
-    def _is_cheaper(self, assignment: Assignment) -> bool:
-        """Tell whether an assignment costs less than the one that is enough; anything does where none is."""
-        return self.enough is None or self._price(assignment) < self._price(self.enough.assignment)
-
-    def _price(self, assignment: Assignment) -> float:
-        return sum(
-            self.costs.of(assignment.layers[rank], precision)
-            for rank, precision in assignment.precisions.items()
-        )
 
     def _give_back(self, enough: Found, goal: Goal) -> None:
         """Take the costliest layers back: into the usual integers, or from float to 16 bits where that is cheaper."""
