@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from host_tools.cache_folder import cache_folder, write_whole
 from host_tools.errors import StatisticsError
+from host_tools.model.shapes import skeleton
 from host_tools.observe.far_samples import with_far_samples
 from host_tools.observe.observer import digest_of_samples, observe
 from host_tools.observe.statistics import GATHERING, SCHEMA_VERSION
@@ -109,9 +110,13 @@ def statistics_of(
 
 
 def _key(model: FloatModel, data: CalibrationSet) -> str:
-    """Name the pair of model and data; data that cannot tell what it is without being read is read."""
+    """Name the pair of model and data; data that cannot tell what it is without being read is read.
+
+    The canonical graph is named besides the file that it came from, as another version of ours may make another one of the same file.
+    """
+    form = hashlib.sha256(skeleton(model.graph).SerializeToString(deterministic=True)).hexdigest()
     told = data.fingerprint() or digest_of_samples([sample.digest() for sample in data])
     state = hashlib.sha256(
-        "\n".join((SCHEMA_VERSION, str(GATHERING), model.digest, told, str(len(data)))).encode()
+        "\n".join((SCHEMA_VERSION, str(GATHERING), model.digest, form, told, str(len(data)))).encode()
     )
     return state.hexdigest()[:40]

@@ -87,13 +87,19 @@ def _scale_past_shift(editor: GraphEditor, shift: ir.Node, affine: Affine, reade
         return 0
     with np.errstate(over="ignore"):
         before = (affine.shift / scaled.scale).astype(np.float32)
-    if not np.isfinite(before).all() or not _put_into(editor, readers, _only_scale(scaled, shift.outputs[0])):
+    if not np.isfinite(before).all():
         return 0
-    rank = len(static_shape(scaled.data) or ())
-    constant = editor.constant(
-        f"{shift.name or shift.outputs[0].name}/shift", before.reshape(-1, *(1,) * (rank - 2))
-    )
-    editor.replace(shift, [ir.node("Add", [scaled.data, constant], name=shift.name)])
+    rank, name = len(static_shape(scaled.data) or ()), shift.name or shift.outputs[0].name
+    constant = editor.constant(f"{name}/shift", before.reshape(-1, *(1,) * (rank - 2)))
+    added = ir.node("Add", [scaled.data, constant], name=shift.name)
+    # Another name than that of the value it stands for, which is so many times as large: a recipe or statistics may speak of that one.
+    added.outputs[0].name = editor.fresh_name(f"{name}/before_scale")
+    added.outputs[0].shape, added.outputs[0].type = shift.outputs[0].shape, shift.outputs[0].type
+    editor.graph.insert_before(shift, [added])
+    if not _put_into(editor, readers, _only_scale(scaled, added.outputs[0])):
+        editor.graph.remove(added, safe=True)
+        return 0
+    editor.graph.remove(shift, safe=True)
     return 1
 
 

@@ -78,14 +78,16 @@ class Tied:
     last: str = "y = Conv<kernel_shape=[1,1]>(z, wz)"
 
 
+PADDED = "y = Conv<kernel_shape=[1,1], pads=[0,0,1,1]>(z, wz)"  # what stands before any other goes into it
+
 TIED = {
     "relu": Tied("z = Relu(a)"),
     "leaky relu": Tied("z = LeakyRelu<alpha=0.1>(a)"),
     "prelu": Tied("z = PRelu(a, channel)"),
     "relu6": Tied("z = Clip(a, zero, six)"),
-    "add constant": Tied("r = Relu(a) z = Add(r, channel)"),
-    "add number": Tied("r = Relu(a) z = Add(one, r)"),
-    "subtract from constant": Tied("r = Relu(a) z = Sub(channel, r)"),
+    "add constant": Tied("r = Relu(a) z = Add(r, channel)", last=PADDED),
+    "add number": Tied("r = Relu(a) z = Add(one, r)", last=PADDED),
+    "subtract from constant": Tied("r = Relu(a) z = Sub(channel, r)", last=PADDED),
     "max constant": Tied("z = Max(a, channel)"),
     "min constant": Tied("z = Min(a, channel)"),
     "pad zeros": Tied("z = Pad(a, pads)"),
@@ -153,7 +155,9 @@ def test_a_slope_that_is_computed_is_pinned_and_what_it_bends_is_not() -> None:
 
 
 def test_a_product_with_a_constant_takes_up_any_factor() -> None:
-    channels = linked("r = Relu(a) z = Mul(r, channel)")
+    channels = linked(
+        "r = Relu(a) z = Mul(r, channel) q = Relu(z)", last="y = Conv<kernel_shape=[1,1]>(q, wz)"
+    )
     assert not set(channels.factors["z"].tolist()) & set(channels.factors["a"].tolist())
     assert channels.is_free("a")
     assert channels.is_free("z")

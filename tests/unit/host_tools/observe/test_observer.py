@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import resource
@@ -485,6 +486,22 @@ def test_statistics_gathered_another_way_are_never_taken_from_the_cache(
     gather()
     gather()
     assert titles == ["Observing", "Observing", "Statistics from the cache"]
+
+
+def test_statistics_of_another_canonical_form_are_never_taken_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    """Another version may make another graph of the same file, whose values of the same names are others."""
+    shape, cache = "float[1,4,2,2]", StatisticsCache(tmp_path / "cache")
+    found = []
+    for op_type in ("Sigmoid", "Tanh"):
+        text = f'<ir_version: 8, opset_import: ["" : 18]> g ({shape} x) => ({shape} y) {{ z = {op_type}(x) y = Neg(z) }}'
+        (tmp_path / "model.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
+        model = dataclasses.replace(load(tmp_path / "model.onnx"), digest="sha256:" + "0" * 64)
+        np.save(tmp_path / "data.npy", np.full((2, 4, 2, 2), -1.0, np.float32))
+        data = open_data(tmp_path / "data.npy", inputs=model.inputs)
+        found.append(statistics_of(model, data, histograms=False, threads=1, cache=cache, progress=Silent()))
+    assert [one.tensors["z"].minimum < 0.0 for one in found] == [False, True]
 
 
 def test_a_shape_that_is_not_the_one_that_comes_out_is_told(tmp_path: Path) -> None:
