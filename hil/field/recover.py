@@ -117,6 +117,12 @@ def _stretch(record: FieldRecord, runs: Sequence[Run], notes: Notes) -> Stretch:
     if first > begin:
         notes.leave_out(f"Before {shown(first)} nothing was heard: the scenario begins there.")
         begin = first
+    heard = runs[0].first
+    if heard - begin > _SILENT_INTERVALS * interval:
+        notes.leave_out(
+            f"From {shown(begin)} to {shown(heard)} the agent ran and nothing of it is here: the scenario begins with what is."
+        )
+        begin = heard - interval
     if end - last > _SILENT_INTERVALS * interval:
         notes.leave_out(f"After {shown(last)} nothing was heard: the scenario ends there.")
         end = last + interval
@@ -142,11 +148,12 @@ def _tell_the_rest(record: FieldRecord, runs: Sequence[Run], stretch: Stretch, n
         notes.leave_out(f"Event {harmless(name)}, {count} times: what brought it about is not known here.")
     if record.device.clock_note:
         notes.leave_out(
-            f"Clock: {harmless(record.device.clock_note)}; moments are repaired, and no jump is played."
+            f"Clock: {harmless(record.device.clock_note).rstrip('.')}; moments are repaired, and no jump is played."
         )
     for run in runs:
         moments = record.messages.moment
         own = moments[(moments >= run.first) & (moments <= run.last)]
+        own = np.concatenate(([max(run.start, stretch.begin)], own))
         for gap in np.flatnonzero(np.diff(own) > _SILENT_INTERVALS * stretch.interval).tolist():
             notes.leave_out(
                 f"From {shown(own[gap])} to {shown(own[gap + 1])} the agent ran and nothing of it is here: it stood still, or they were lost."

@@ -375,9 +375,55 @@ def test_an_agent_that_ended_in_order_is_told_from_one_that_did_not() -> None:
 
 
 def test_a_temperature_that_stays_unknown_is_gone_to_the_end() -> None:
-    recovered = recover(bare_record(4, (said_by_the_device("event", "heat_unknown", EPOCH + 12.0),)))
-    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    said = (12.0, 19.5, 29.5)  # every run says so anew
+    told = tuple(said_by_the_device("event", "heat_unknown", EPOCH + moment) for moment in said)
+    (gone,) = of_kind(recover(bare_record(4, told)).scenario, "sensor_gone")
     assert gone == pytest.approx((12.0, 30.0), abs=0.002)
+
+
+def test_a_temperature_that_an_agent_begun_anew_does_not_miss_is_back() -> None:
+    told = (said_by_the_device("event", "heat_unknown", EPOCH + 12.0),)
+    recovered = recover(bare_record(4, told))
+    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    assert gone == pytest.approx((12.0, 19.0), abs=0.002)
+    assert "Begun anew, it did not." in "\n".join(recovered.remarks.values())
+
+
+def test_a_temperature_that_was_unknown_before_is_gone_from_the_beginning(tmp_path: Path) -> None:
+    fault = Fault(kind="sensor_gone", at_seconds=300.0, for_seconds=600.0)
+    told = messages(replace(KNOWN, faults=(fault,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    store = open_store(stored(tmp_path / "t.duckdb", told), read_only=True)
+    recovered = recover(read_record(store, DEVICE, EPOCH + 400.0, EPOCH + 1800.0))
+    store.close()
+    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    assert gone == pytest.approx((0.0, 500.0), abs=0.01)
+    assert "since when it had been unknown is not here" in recovered.remarks["fault[0]"]
+
+
+def test_what_is_not_here_of_an_agent_that_ran_is_no_part_of_the_scenario(tmp_path: Path) -> None:
+    cut = Fault(kind="power_cut", at_seconds=1000.0, for_seconds=100.0)
+    told = messages(replace(KNOWN, faults=(cut,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    lost = ((-1.0, 600.0), (1090.0, 1300.0))
+    there = [one for one in told if not any(a < one.envelope["time"] - EPOCH < b for a, b in lost)]
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", there), end=1800.0)
+    said = "\n".join(recovered.left_out)
+    assert (
+        "From 2023-11-14T22:13:20.000 to 2023-11-14T22:23:20.000 the agent ran and nothing of it is here"
+        in said
+    )
+    assert recovered.scenario.duration_seconds == pytest.approx(1205.0, abs=0.1)
+    assert (
+        "From 2023-11-14T22:31:40.000 to 2023-11-14T22:35:00.000 the agent ran and nothing of it is here"
+        in said
+    )
+
+
+def test_a_device_that_mostly_paused_is_not_said_to_have_told_no_rate(tmp_path: Path) -> None:
+    told = messages(replace(KNOWN, faults=(), loads=()), interval=INTERVAL, rate_hz=0.0)
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", told), end=1800.0)
+    (said,) = [one for one in recovered.left_out if one.startswith("Frames: ")]
+    assert said.startswith("Frames: none came in half of the windows or more, at most 0 a second")
+    assert "source" not in recovered.scenario.agent
 
 
 def test_a_recovered_scenario_is_played_on_the_local_rig(
