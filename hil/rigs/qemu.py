@@ -76,7 +76,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
 
     Raises:
         BoardError: ``[resource]`` is wrong, or there is no such virtual board.
-        RigError: It was not built, or does not boot.
+        RigError: It was not built, is damaged, or does not boot.
     """
     virtual = read_table(VirtualBoard, board.resource, where=f"{board.origin}: resource", error=BoardError)
     recipe = load_recipe(virtual.image)
@@ -166,9 +166,25 @@ def _rig(
     return rig
 
 
+def _host_key(image: Image) -> tuple[str, str]:
+    """Return kind and text of the key by which a board is known.
+
+    Raises:
+        RigError: The image is damaged.
+    """
+    try:
+        kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise RigError(
+            f"{image.host_key}: holds no public key: the board's image is damaged.",
+            hint="Build it anew: edgewright hil board build NAME --fresh",
+        ) from error
+    return kind, key
+
+
 def _address(image: Image, folder: Path, port: int) -> SshAddress:
     known = folder / "known_hosts"
-    kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
+    kind, key = _host_key(image)
     known.write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="utf-8")
     options = [f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
     # An emulated processor takes its time over a key, most of all over the newest kind.
