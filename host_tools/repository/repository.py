@@ -86,7 +86,7 @@ class Repository:
         """
         if not 1 <= release_counter <= desired.MAX_COUNT:
             raise InputError(f"release_counter: expected 1 to {desired.MAX_COUNT}, got {release_counter}.")
-        expected = digests or [None] * len(artifacts)
+        expected: Sequence[str | None] = digests or [None] * len(artifacts)
         archives = [checked_archive(path, digest) for path, digest in zip(artifacts, expected, strict=True)]
         model = archives[0].manifest.name
         names = [signed_name(path, archive) for path, archive in zip(artifacts, archives, strict=True)]
