@@ -336,7 +336,7 @@ def bare_record(runs: int, events: tuple[StoredEvent, ...] = ()) -> FieldRecord:
         start=EPOCH,
         end=float(moments[-1]),
         messages=MessageTable(
-            run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, received=moments,
+            run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, time=moments, received=moments,
             uptime_seconds=np.full(runs, 1.0), window_seconds=np.full(runs, np.nan), frames_total=np.full(runs, -1),
         ),
         rails={}, charge=nothing, battery_watts=nothing,
@@ -360,7 +360,12 @@ def test_what_cannot_be_played_is_said() -> None:
     recovered = recover(bare_record(10))
     assert {one.celsius for one in recovered.scenario.temperatures} == {200.0}
     said = "\n".join(recovered.left_out)
-    for told in ("above 200 °C", "Power: below 0", "Clock: It was an hour behind", "Frames: no two windows"):
+    for told in (
+        "above 200 °C",
+        "Power: below 0",
+        "in the latest run that the store has: It was an hour behind",
+        "Frames: no two windows",
+    ):
         assert told in said
     assert "Events before" not in said
     many = tuple(said_by_the_device("event", "reconnected", EPOCH + 1.0) for _ in range(MOST_EVENTS))
@@ -408,14 +413,46 @@ def test_what_is_not_here_of_an_agent_that_ran_is_no_part_of_the_scenario(tmp_pa
     _, recovered = recovered_from(stored(tmp_path / "t.duckdb", there), end=1800.0)
     said = "\n".join(recovered.left_out)
     assert (
-        "From 2023-11-14T22:13:20.000 to 2023-11-14T22:23:20.000 the agent ran and nothing of it is here"
-        in said
+        "Before 2023-11-14T22:23:15.000 nothing was heard: the scenario begins there." in recovered.left_out
     )
     assert recovered.scenario.duration_seconds == pytest.approx(1205.0, abs=0.1)
     assert (
         "From 2023-11-14T22:31:40.000 to 2023-11-14T22:35:00.000 the agent ran and nothing of it is here"
         in said
     )
+
+
+def test_where_the_devices_clock_jumped_is_told_and_no_other_moment_is_moved(tmp_path: Path) -> None:
+    cut = Fault(kind="power_cut", at_seconds=1000.0, for_seconds=100.0)
+    true = messages(replace(KNOWN, faults=(cut,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    wrong = [
+        replace(one, envelope=one.envelope | {"time": one.envelope["time"] + 3600.0})
+        if 600.0 <= one.envelope["time"] - EPOCH < 900.0
+        else one
+        for one in true
+    ]
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", wrong), end=1800.0)
+    told = [one for one in recovered.left_out if "clock had jumped" in one]
+    assert [one.partition("; ")[0] for one in told] == [
+        "At 2023-11-14T22:23:20.100 the device's clock had jumped by +3600 s",
+        "At 2023-11-14T22:28:20.100 the device's clock had jumped by -3600 s",
+    ]
+    assert of_kind(recovered.scenario, "power_cut")[0] == pytest.approx((1000.0, 1100.0), abs=INTERVAL)
+
+
+def test_a_clock_that_jumps_all_the_time_is_told_in_few_lines() -> None:
+    record = bare_record(1)
+    count = 100
+    moments = EPOCH + np.arange(count, dtype=np.float64)
+    shaken = replace(
+        record.messages,
+        run=np.zeros(count, dtype=np.int64), seq=np.arange(count), moment=moments, received=moments,
+        time=moments + 60.0 * (np.arange(count) % 2), uptime_seconds=1.0 + np.arange(count),
+        window_seconds=np.full(count, np.nan), frames_total=np.full(count, -1),
+    )  # fmt: skip
+    recovered = recover(replace(record, messages=shaken, end=EPOCH + count))
+    assert sum("clock had jumped" in one for one in recovered.left_out) == 20
+    assert "The device's clock jumped 79 times more." in recovered.left_out
 
 
 def test_a_device_that_mostly_paused_is_not_said_to_have_told_no_rate(tmp_path: Path) -> None:
