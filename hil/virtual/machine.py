@@ -74,6 +74,7 @@ class VirtualMachine:
         self._memory_mebibytes = memory_mebibytes
         self._processors = processors
         self._process: subprocess.Popen[bytes] | None = None
+        self._base: tuple[int, ...] | None = None
         self._accelerator = accelerator
         self._processor = processor or ("host" if accelerator.name == "kvm" else recipe.processor)
 
@@ -83,11 +84,12 @@ class VirtualMachine:
         When this process is killed, the machine goes with it (`dying_with_us`).
 
         Raises:
-            RigError: QEMU is not installed, or fails; or the machine is on already.
+            RigError: QEMU is not installed, or fails; the machine is on already; or its image was built anew since it was first on.
             BootError: The board ends by itself, or is not up in time; the message has its console's last lines.
         """
         if self._process is not None and self._process.poll() is None:
             raise RigError("the board's machine is on already: a second one on its disk would spoil it.")
+        self._require_same_image()
         self._make_disks()
         begin, log_begin = _size(self._console), _size(self._log)
         self._process = process = self._started()
@@ -205,6 +207,18 @@ class VirtualMachine:
     def _last_words(self, begin: int) -> str:
         last = self.console(begin).splitlines()[-_SHOWN_LINES:]
         return "its console says last:\n" + "\n".join(last) if last else "its console says nothing."
+
+    def _require_same_image(self) -> None:
+        """Refuse another image below a disk that was written on top of the first: the board would read a mixture of both."""
+        path = self._image.disk
+        base = (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else ()
+        if self._base is None:
+            self._base = base
+        elif base != self._base:
+            raise RigError(
+                f"{path}: was built anew while a session ran on it, and its disk is of no use any more.",
+                hint="Run it again; and build with --fresh when no session runs.",
+            )
 
     def _make_disks(self) -> None:
         with self._spool.open("ab") as stream:

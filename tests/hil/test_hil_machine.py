@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -53,6 +54,28 @@ def test_an_emulator_that_ends_is_not_said_to_have_said_what_it_said_in_an_earli
         made.start(boot_seconds=60.0)
         made.cut()
         with pytest.raises(RigError, match="emulator ended with status 9: without a word"):
+            made.start(boot_seconds=60.0)
+    finally:
+        made.cut()
+
+
+def test_a_machine_whose_image_was_built_anew_is_not_started_on_what_it_wrote_on_the_first(
+    tmp_path: Path,
+) -> None:
+    made = machine(tmp_path, f'echo "{READY}" >>"$console"; exec sleep 1000')
+    disk = image_of(
+        "x86_64", dataclasses.replace(load_recipe("x86_64"), emulator=str(tmp_path / "emulator")), tmp_path
+    ).disk
+    disk.parent.mkdir()
+    disk.write_bytes(b"the first")
+    try:
+        made.start(boot_seconds=60.0)
+        made.cut()
+        made.start(boot_seconds=60.0)
+        made.cut()
+        (tmp_path / "other").write_bytes(b"the other")
+        (tmp_path / "other").replace(disk)
+        with pytest.raises(RigError, match="was built anew while a session ran on it"):
             made.start(boot_seconds=60.0)
     finally:
         made.cut()

@@ -211,7 +211,7 @@ def test_an_image_that_was_not_built_is_said_with_the_command_that_builds_it(tmp
     with pytest.raises(RigError, match="image is not there") as caught:
         open_rig(str(board), tmp_path)
     assert caught.value.hint is not None
-    assert "edgewright hil board build x86_64" in caught.value.hint
+    assert f"sudo edgewright hil board build x86_64 --images {tmp_path}" in caught.value.hint
     board.write_text(board.read_text().replace('image = "x86_64"', 'image = "x86-64"'))
     with pytest.raises(BoardError, match=r"'x86-64': unknown\. Did you mean 'x86_64'"):
         open_rig(str(board), tmp_path)
