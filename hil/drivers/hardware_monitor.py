@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hil.drivers.openssh import last_line
-from hil.errors import RigError
+from hil.errors import RigError, UnsupportedFeatureError
 from hil.senses import AMBIENT_CELSIUS
 
 if TYPE_CHECKING:
     from hil.drivers.replayed_sysfs import ReplayedSysfs
     from hil.protocols import Shell
 
+_LOWEST_HALVES, _HIGHEST_HALVES = -256, 255
 _SCRIPT = """\
 set -e
 if [ ! -d /sys/module/i2c_stub ]; then
@@ -56,9 +57,14 @@ class HardwareMonitor:
         self.set_celsius(AMBIENT_CELSIUS)
 
     def set_celsius(self, celsius: float) -> None:
-        """See `Thermal.set_celsius`; to half a degree."""
+        """See `Thermal.set_celsius`; to half a degree.
+
+        Raises:
+            UnsupportedFeatureError: The chip does not tell such a temperature.
+        """
+        word = register(celsius)
         self._celsius = celsius
-        self._do(_SET, f"0x{register(celsius):04x}")
+        self._do(_SET, f"0x{word:04x}")
 
     def set_throttled(self, *, is_throttled: bool) -> None:
         """See `Thermal.set_throttled`: replayed."""
@@ -79,6 +85,16 @@ class HardwareMonitor:
 
 
 def register(celsius: float) -> int:
-    """Return what the chip's register holds at a temperature, as a word of SMBus has it: the lower byte first."""
-    word = (round(celsius * 2) << 7) & 0xFFFF
+    """Return what the chip's register holds at a temperature, as a word of SMBus has it: the lower byte first.
+
+    Raises:
+        UnsupportedFeatureError: It is beyond nine bits, which would tell another one: -106 °C for 150.
+    """
+    halves = round(celsius * 2)
+    if not _LOWEST_HALVES <= halves <= _HIGHEST_HALVES:
+        raise UnsupportedFeatureError(
+            f"the board's hardware monitor (lm75) tells {_LOWEST_HALVES / 2:g} to {_HIGHEST_HALVES / 2:g} °C, got {celsius:g} °C.",
+            hint="Ask for less heat, or take a rig whose temperature is replayed.",
+        )
+    word = (halves << 7) & 0xFFFF
     return (word & 0xFF) << 8 | word >> 8

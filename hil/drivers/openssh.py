@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import signal
@@ -97,10 +98,15 @@ class SshConnection:
                 return
 
     def close(self) -> None:
-        """Disconnect. Calling twice is harmless."""
-        subprocess.run(
-            [*self._base, "-O", "exit", self._to], capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )
+        """Disconnect. Calling twice is harmless, and so is calling where there is no ssh, or one that does not answer."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                [*self._base, "-O", "exit", self._to],
+                capture_output=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=_CONNECT_SECONDS,
+            )
 
     def expose(self, port: int, wanted: int) -> int:
         """Make a port of this machine one of the board's loopback, ``wanted`` or (0) any; return which.

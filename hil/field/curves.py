@@ -81,10 +81,15 @@ def agent_tables(record: FieldRecord, stretch: Stretch, notes: Notes) -> dict[st
     """Return tables of ``agent.toml``: how often it reports, and how often frames come."""
     reports: dict[str, object] = {"interval_seconds": stretch.interval}
     rates = _rates(record)
-    if not len(rates) or float(np.median(rates)) <= 0.0:
+    if not len(rates):
         notes.leave_out("Frames: no two windows tell their rate.")
         return {"telemetry": reports}
     low, usual, high = (float(one) for one in np.percentile(rates, (10, 50, 90)))
+    if usual <= 0.0:
+        notes.leave_out(
+            f"Frames: none came in half of the windows or more, at most {rates.max():.4g} a second; a scenario has one rate, which is not 0."
+        )
+        return {"telemetry": reports}
     source: dict[str, object] = {"kind": "null", "rate_hz": min(_FASTEST_HZ, round(usual, 3))}
     notes.remarks["agent"] = (
         f"Frames came at {low:.4g} to {high:.4g} a second (10th and 90th percentile); a scenario has one rate, which is the median. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from hil.errors import FieldError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _FEWEST_WAITING, _SHARE_WAITING = 2.0, 0.5
 """So many of the messages that were late must have waited in the device; else it had delivered them."""
+_OF_HEAT = ("heat_unknown", "heat_known")
 _SHORTEST_SECONDS = 0.05
 _BEFORE_THE_END = 0.001
 """A fault ends so much before the scenario does, so that its end is played."""
@@ -38,7 +40,7 @@ def faults(record: FieldRecord, stretch: Stretch, runs: Sequence[Run], notes: No
         _power_cuts(record, stretch, runs),
         _of_the_line(record, stretch, runs, notes),
         _throttling(record),
-        _sensor_losses(record, stretch),
+        _sensor_losses(record, stretch, runs),
     )
     placed = [one for found in sources for one in _placed(found, stretch, notes)]
     if len(placed) > MAX_ENTRIES:
@@ -109,14 +111,24 @@ def _throttling(record: FieldRecord) -> Iterator[Found]:
             yield "throttled", one.begin, one.end, "The processor said that it was slowed down."
 
 
-def _sensor_losses(record: FieldRecord, stretch: Stretch) -> Iterator[Found]:
-    remark = "The agent said that the temperature was unknown."
-    since = None
-    for event in record.events:
-        if event.name == "heat_unknown" and since is None:
-            since = event.time
-        elif event.name == "heat_known" and since is not None:
-            yield "sensor_gone", since, event.time, remark
+def _sensor_losses(record: FieldRecord, stretch: Stretch, runs: Sequence[Run]) -> Iterator[Found]:
+    """Yield when the agent said that the temperature was unknown; one that began anew says so again, if it still is."""
+    since, remark = None, "The agent said that the temperature was unknown."
+    ends = [*(run.start for run in runs[1:]), math.inf]
+    for place, (run, end) in enumerate(zip(runs, ends, strict=True)):
+        begin = run.start if place else -math.inf
+        told = [one for one in record.events if one.name in _OF_HEAT and begin <= one.time < end]
+        if since is not None and not told:
+            yield "sensor_gone", since, run.start, f"{remark} Begun anew, it did not."
             since = None
+        for event in told:
+            if event.name == "heat_unknown":
+                since = event.time if since is None else since
+            elif since is not None:
+                yield "sensor_gone", since, event.time, remark
+                since = None
+            else:
+                known = "The agent said that the temperature was known again; since when it had been unknown is not here."
+                yield "sensor_gone", max(stretch.begin, run.start), event.time, known
     if since is not None:
         yield "sensor_gone", since, stretch.end, remark

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HELD_SECONDS = 2.0
 """A message that arrives so much later than the quickest was held back."""
+JUMP_SECONDS = 5.0
+"""What a clock is off by less, no reader of telemetry calls wrong (`host_tools.review.boot_clock`)."""
 _NEAR_SECONDS = 5.0
 """How far an event may be from what it speaks of, at least."""
 _USUAL_INTERVAL_SECONDS = 10.0
@@ -58,6 +60,18 @@ class Away:
     end: float
     messages: int
     told: str
+
+
+def clock_jumps(messages: MessageTable) -> list[tuple[float, float]]:
+    """Return when a device's clock jumped while its agent ran, and by how many seconds: against its uptime, in which no jump is."""
+    found: list[tuple[float, float]] = []
+    for number in np.unique(messages.run):
+        own = np.flatnonzero(messages.run == number)
+        own = own[np.argsort(messages.seq[own])]
+        steps = np.diff(messages.time[own] - messages.uptime_seconds[own])
+        places = np.flatnonzero(np.abs(steps) > JUMP_SECONDS)
+        found += [(float(messages.moment[own[place + 1]]), float(steps[place])) for place in places]
+    return sorted(found)
 
 
 def interval_of(messages: MessageTable) -> float:

@@ -13,7 +13,7 @@ from hil.errors import FieldError
 from hil.field.curves import agent_tables, loads, temperatures
 from hil.field.faults import faults
 from hil.field.notes import Notes, Stretch, shown
-from hil.field.outages import interval_of, runs_of
+from hil.field.outages import clock_jumps, interval_of, runs_of
 from hil.field.record import MOST_EVENTS
 from hil.field.supplies import batteries, powers, rails
 from hil.scenario.scenario import Expectation, Scenario
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hil.field.record import FieldRecord
 
 _SILENT_INTERVALS = 3.0
+_MOST_JUMPS_TOLD = 20
 _LOST_IN_A_CUT = 20
 """Messages that a power cut may cost: what was not committed yet."""
 _SETTLE_SECONDS, _SETTLE_INTERVALS, _LONGEST_SETTLE = 30.0, 4.0, 3600.0
@@ -113,10 +114,12 @@ def _stretch(record: FieldRecord, runs: Sequence[Run], notes: Notes) -> Stretch:
         FieldError: That is less than one of its reports.
     """
     begin, end, interval = record.start, record.end, round(interval_of(record.messages), 3)
-    first, last = runs[0].start, float(record.messages.moment[-1])
-    if first > begin:
-        notes.leave_out(f"Before {shown(first)} nothing was heard: the scenario begins there.")
-        begin = first
+    heard, last = runs[0].first, float(record.messages.moment[-1])
+    begin = max(begin, runs[0].start)
+    if heard - begin > _SILENT_INTERVALS * interval:
+        begin = heard - interval
+    if begin > record.start:
+        notes.leave_out(f"Before {shown(begin)} nothing was heard: the scenario begins there.")
     if end - last > _SILENT_INTERVALS * interval:
         notes.leave_out(f"After {shown(last)} nothing was heard: the scenario ends there.")
         end = last + interval
@@ -140,14 +143,24 @@ def _tell_the_rest(record: FieldRecord, runs: Sequence[Run], stretch: Stretch, n
     )
     for name, count in sorted(grave.items()):
         notes.leave_out(f"Event {harmless(name)}, {count} times: what brought it about is not known here.")
-    if record.device.clock_note:
-        notes.leave_out(
-            f"Clock: {harmless(record.device.clock_note)}; moments are repaired, and no jump is played."
-        )
+    _tell_of_clocks(record, notes)
     for run in runs:
         moments = record.messages.moment
         own = moments[(moments >= run.first) & (moments <= run.last)]
+        own = np.concatenate(([max(run.start, stretch.begin)], own))
         for gap in np.flatnonzero(np.diff(own) > _SILENT_INTERVALS * stretch.interval).tolist():
             notes.leave_out(
                 f"From {shown(own[gap])} to {shown(own[gap + 1])} the agent ran and nothing of it is here: it stood still, or they were lost."
             )
+
+
+def _tell_of_clocks(record: FieldRecord, notes: Notes) -> None:
+    jumps = clock_jumps(record.messages)
+    for moment, seconds in jumps[:_MOST_JUMPS_TOLD]:
+        notes.leave_out(
+            f"At {shown(moment)} the device's clock had jumped by {seconds:+.0f} s; moments here are repaired, and no jump is played."
+        )
+    if len(jumps) > _MOST_JUMPS_TOLD:
+        notes.leave_out(f"The device's clock jumped {len(jumps) - _MOST_JUMPS_TOLD} times more.")
+    if record.device.clock_note:
+        notes.leave_out(f"Clock, in the latest run that the store has: {harmless(record.device.clock_note)}")

@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device_agent.contract.digest import digest_of_file
 from device_agent.durable import write_durably
+from hil.board import load_board
 from hil.gate.attesting import attest
 from hil.gate.plan import artifacts_of, plan_runs
 from hil.gate.session import SuiteOptions, run_session, suite_names
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from securesystemslib.signer import Signer
 
+    from hil.gate.plan import Run
+    from hil.gate.session import SessionResults
     from host_tools.repository.attestation import Attestation
 
 _BUNDLE = f"attestations{SUFFIX}"
@@ -53,7 +57,7 @@ def run_gate(options: argparse.Namespace) -> int:
         TrustError: It is not what its manifest says.
         RigError: A rig broke; what was finished before is written.
         OutputError: It cannot be written.
-        VerificationError: A test failed, or none passed; the attestations say so.
+        VerificationError: A test failed, or none passed; the attestations say so. Or a file was changed while it was tested.
     """
     signer = _signer(Path(options.keys), options.key)
     runs = plan_runs(_artifacts(options), options.rigs)
@@ -73,6 +77,7 @@ def run_gate(options: argparse.Namespace) -> int:
         print(f"{run.name}: {run.archive.path.name}", file=sys.stderr)
         started = time.time()
         results = run_session(run, suites, folder)
+        _require_unchanged(run, results)
         attestation = attest(run, results, suites, started_seconds=started, finished_seconds=time.time())
         attestations.append(attestation)
         lines.append(sign(attestation, signer))
@@ -104,6 +109,35 @@ def _artifacts(options: argparse.Namespace) -> list[Path]:
             hint="Name it as `edgewright release list` does: NAME-VERSION.",
         )
     return artifacts_of(options.release[0], Path(options.repository))
+
+
+def _require_unchanged(run: Run, results: SessionResults) -> None:
+    """Refuse to sign for an artifact or a board's file what was shown of another that has taken its place: a gate may take hours.
+
+    Raises:
+        VerificationError: One is not what it was when the gate began, or was not when it was tested.
+    """
+    path, digest = run.archive.path, run.archive.digest
+    now = _digest_or_none(path)
+    tested = results.facts.get("artifact_digest", digest)  # a suite without an agent opens none
+    if {now, tested} != {digest}:
+        raise VerificationError(
+            f"{run.name}: {path.name} was changed since the gate began: expected {digest}, tested was {tested}, there is now "
+            f"{now or 'none'}. Nothing is signed of this run.",
+            hint="Run the gate anew on files that nobody writes to meanwhile.",
+        )
+    if load_board(run.rig).digest != run.board.digest:
+        raise VerificationError(
+            f"{run.name}: {run.board.origin} was changed since the gate began. Nothing is signed of this run.",
+            hint="Run the gate anew on files that nobody writes to meanwhile.",
+        )
+
+
+def _digest_or_none(path: Path) -> str | None:
+    try:
+        return digest_of_file(path)
+    except OSError:
+        return None
 
 
 def _tell(attestations: list[Attestation], bundle: Path, *, as_json: bool) -> None:

@@ -26,6 +26,8 @@ _FOLDER = Path(hil.suites.__file__).parent
 _PREFIX = "test_"
 _WITH_RESULTS = (0, 1)
 """Exit statuses of pytest after which every test has an outcome: all passed, or some failed."""
+_OTHER_WORDS = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+"""Variables by which pytest would take options and plugins of somebody else."""
 _STDERR = 2
 _LOOK_SECONDS = 1.0
 _PUT_AWAY_SECONDS = 120.0
@@ -130,7 +132,7 @@ def run_session(
     command += [f"--rig-heat={options.heat_seconds}", f"--rig-offline-windows={options.offline_windows}"]
     command += [f"--rig-cuts-record={options.cuts_record}"] if options.cuts_record else []
     command += [f"--rig-cuts-minutes={options.cuts_minutes}"] if options.cuts_minutes else []
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in _OTHER_WORDS}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
         command = [*dying_with_us("INT"), *command]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +77,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
 
     Raises:
         BoardError: ``[resource]`` is wrong, or there is no such virtual board.
-        RigError: It was not built, or does not boot.
+        RigError: It was not built, is damaged, or does not boot.
     """
     virtual = read_table(VirtualBoard, board.resource, where=f"{board.origin}: resource", error=BoardError)
     recipe = load_recipe(virtual.image)
@@ -84,7 +85,7 @@ def open_rig(board: Board, folder: Path) -> Rig:
     if not image.folder.is_dir():
         raise RigError(
             f"{board.name}: the board's image is not there: {image.folder}.",
-            hint=f"Make it: edgewright hil board build {virtual.image}",
+            hint=f"Make it: {_build(virtual)}",
         )
     port = free_port()
     machine = VirtualMachine(
@@ -97,7 +98,9 @@ def open_rig(board: Board, folder: Path) -> Rig:
         memory_mebibytes=virtual.memory_mebibytes,
         processors=virtual.processors,
     )
-    connection = SshConnection(_address(image, folder, port), folder, slowness=board.section.slowness)
+    connection = SshConnection(
+        _address(_host_key(image, virtual), image, folder, port), folder, slowness=board.section.slowness
+    )
     try:
         _boot_first(machine, virtual)
         connection.open(within_seconds=virtual.boot_seconds)
@@ -166,9 +169,31 @@ def _rig(
     return rig
 
 
-def _address(image: Image, folder: Path, port: int) -> SshAddress:
+def _build(virtual: VirtualBoard) -> str:
+    """Return the command that builds a board's image."""
+    where = f" --images {shlex.quote(virtual.images)}" if virtual.images else ""
+    return f"sudo edgewright hil board build {shlex.quote(virtual.image)}{where}"
+
+
+def _host_key(image: Image, virtual: VirtualBoard) -> tuple[str, str]:
+    """Return kind and text of the key by which a board is known.
+
+    Raises:
+        RigError: The image is damaged.
+    """
+    try:
+        kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise RigError(
+            f"{image.host_key}: holds no public key: the board's image is damaged.",
+            hint=f"Build it anew: {_build(virtual)} --fresh",
+        ) from error
+    return kind, key
+
+
+def _address(host_key: tuple[str, str], image: Image, folder: Path, port: int) -> SshAddress:
     known = folder / "known_hosts"
-    kind, key, *_ = image.host_key.read_text(encoding="utf-8").split()
+    kind, key = host_key
     known.write_text(f"[127.0.0.1]:{port} {kind} {key}\n", encoding="utf-8")
     options = [f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes"]
     # An emulated processor takes its time over a key, most of all over the newest kind.

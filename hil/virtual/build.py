@@ -45,7 +45,7 @@ def build_image(
 
     Raises:
         BoardError: There is no such recipe, or a key of it is wrong.
-        RigError: This user is not root, a program or a package is missing, or the network is.
+        RigError: This user is not root, a program or a package is missing, or the network is; or the image cannot be written.
     """
     recipe = load_recipe(name)
     image = image_of(name, recipe, folder)
@@ -54,16 +54,33 @@ def build_image(
         return image
     if os.geteuid() != 0:
         raise RigError("a board's image is built as root.", hint=f"sudo edgewright hil board build {name}")
-    image.folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _build_in_place(recipe, image, tell)
+    except OSError as error:
+        raise RigError(
+            f"{error.filename or image.folder}: cannot be built: {error.strerror or error}.",
+            hint="An image takes 3 GiB: is there room, and may root write there? --images FOLDER is another place.",
+        ) from error
+    tell(f"{name}: built: {image.folder}")
+    return image
+
+
+def _build_in_place(recipe: Recipe, image: Image, tell: Callable[[str], None]) -> None:
+    make_folder(image.folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{image.folder.name}-", dir=image.folder.parent) as work:
         made = Path(work) / "image"
         made.mkdir()
         _build(recipe, Path(work), made, tell)
         shutil.rmtree(image.folder, ignore_errors=True)
-        _hand_over(made)
+        _hand_over(made, *made.iterdir())
         made.rename(image.folder)
-    tell(f"{name}: built: {image.folder}")
-    return image
+
+
+def make_folder(folder: Path) -> None:
+    """Make it and those that it is in; below ``sudo`` they are the user's, who keeps other things in a cache."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    _hand_over(*missing)
 
 
 def _build(recipe: Recipe, work: Path, made: Path, tell: Callable[[str], None]) -> None:
@@ -135,9 +152,9 @@ def _keys(root: Path, made: Path) -> None:
     allowed.write_bytes((made / "identity.pub").read_bytes())
 
 
-def _hand_over(made: Path) -> None:
-    """Give the image to the user who said ``sudo``: ssh takes a private key from its owner alone."""
+def _hand_over(*paths: Path) -> None:
+    """Give what was made to the user who said ``sudo``: ssh takes a private key from its owner alone."""
     owner, group = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
     if owner.isdigit() and group.isdigit():
-        for path in (made, *made.iterdir()):
+        for path in paths:
             os.chown(path, int(owner), int(group))

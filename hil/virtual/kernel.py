@@ -40,9 +40,9 @@ def install_kernel(unpacked: Path, root: Path, recipe: Recipe) -> tuple[bytes, b
         recipe: Names the modules.
 
     Raises:
-        RigError: A module, the kernel or ``busybox`` is not there.
+        RigError: A module, the kernel or ``busybox`` is not there, or there are several kernels.
     """
-    (version,) = [entry.name for entry in (unpacked / "lib/modules").iterdir()]
+    version = _version_in(unpacked / "lib/modules")
     run_here(["depmod", "-b", str(unpacked), version])
     folder = unpacked / "lib/modules" / version
     for path in _with_what_they_need(unpacked, version, recipe.modules):
@@ -62,6 +62,16 @@ def install_kernel(unpacked: Path, root: Path, recipe: Recipe) -> tuple[bytes, b
     files["modules/order"] = "\n".join(path.name for path in first).encode()
     files |= {"bin/busybox": busybox.read_bytes(), "init": _INIT.encode()}
     return kernel.read_bytes(), cpio_archive(files)
+
+
+def _version_in(modules: Path) -> str:
+    found = sorted(entry.name for entry in modules.iterdir()) if modules.is_dir() else []
+    if len(found) != 1:
+        raise RigError(
+            f"the kernel's package: expected the modules of one kernel, got those of {', '.join(found) or 'none'}.",
+            hint="kernel_package of the recipe is what depends on one kernel, such as linux-image-amd64.",
+        )
+    return found[0]
 
 
 def _with_what_they_need(unpacked: Path, version: str, modules: Sequence[str]) -> list[Path]:

@@ -74,6 +74,7 @@ class VirtualMachine:
         self._memory_mebibytes = memory_mebibytes
         self._processors = processors
         self._process: subprocess.Popen[bytes] | None = None
+        self._base: tuple[int, ...] | None = None
         self._accelerator = accelerator
         self._processor = processor or ("host" if accelerator.name == "kvm" else recipe.processor)
 
@@ -83,11 +84,14 @@ class VirtualMachine:
         When this process is killed, the machine goes with it (`dying_with_us`).
 
         Raises:
-            RigError: QEMU is not installed, or fails.
+            RigError: QEMU is not installed, or fails; the machine is on already; or its image was built anew since it was first on.
             BootError: The board ends by itself, or is not up in time; the message has its console's last lines.
         """
+        if self._process is not None and self._process.poll() is None:
+            raise RigError("the board's machine is on already: a second one on its disk would spoil it.")
+        self._require_same_image()
         self._make_disks()
-        begin = self._console.stat().st_size if self._console.exists() else 0
+        begin, log_begin = _size(self._console), _size(self._log)
         self._process = process = self._started()
         deadline = time.monotonic() + boot_seconds
         while READY not in self.console(begin):
@@ -95,8 +99,9 @@ class VirtualMachine:
             if status == 0:  # with -no-reboot QEMU ends in order when the board's kernel panics
                 raise BootError(f"the board ended by itself as it booted; {self._last_words(begin)}")
             if status is not None:
-                why = self._log.read_text(errors="replace").strip().splitlines()
-                raise RigError(f"{self._recipe.emulator} ended: {why[-1] if why else 'without a word'}")
+                raise RigError(
+                    f"{self._recipe.emulator} ended with status {status}: {self._why_it_ended(log_begin)}."
+                )
             if time.monotonic() > deadline:
                 raise BootError(f"the board is not up after {boot_seconds:g} s; {self._last_words(begin)}")
             time.sleep(_MOMENT)
@@ -194,9 +199,26 @@ class VirtualMachine:
                 f"{self._recipe.emulator}: cannot be started: {error.strerror or error}."
             ) from error
 
+    def _why_it_ended(self, begin: int) -> str:
+        """Return what QEMU itself said last, from a place on: of this start, not of an earlier one."""
+        said = self._log.read_bytes()[begin:].decode(errors="replace").strip().splitlines()
+        return said[-1].rstrip(".") if said else "without a word"
+
     def _last_words(self, begin: int) -> str:
         last = self.console(begin).splitlines()[-_SHOWN_LINES:]
         return "its console says last:\n" + "\n".join(last) if last else "its console says nothing."
+
+    def _require_same_image(self) -> None:
+        """Refuse another image below a disk that was written on top of the first: the board would read a mixture of both."""
+        path = self._image.disk
+        base = (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else ()
+        if self._base is None:
+            self._base = base
+        elif base != self._base:
+            raise RigError(
+                f"{path}: was built anew while a session ran on it, and its disk is of no use any more.",
+                hint="Run it again; and build with --fresh when no session runs.",
+            )
 
     def _make_disks(self) -> None:
         with self._spool.open("ab") as stream:
@@ -204,6 +226,11 @@ class VirtualMachine:
         if not self._disk.exists():
             base = str(self._image.disk.resolve())
             run_here(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self._disk)])
+
+
+def _size(path: Path) -> int:
+    """Return a file's length; 0 where there is none yet."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def _escaped(path: Path) -> str:

@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 def run_here(
     command: Sequence[str], *, stdin: str | None = None, environment: Mapping[str, str] | None = None
 ) -> str:
-    """Run a program of this machine; return its standard output.
+    """Run a program of this machine; return its standard output. Bytes that are no UTF-8 are replaced, for they may be of any locale.
 
     Raises:
         RigError: It is not installed, or ends with a status other than 0.
     """
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, env=environment
+            command,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            env=environment,
         )
     except OSError as error:
         raise RigError(

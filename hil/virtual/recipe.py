@@ -140,10 +140,19 @@ def cache_folder() -> Path:
     """Return where images are kept: ``edgewright/boards`` of the user's cache (XDG Base Directory Specification).
 
     Below ``sudo`` it is the cache of the user who said it, who is going to boot what root builds.
+
+    Raises:
+        BoardError: Nobody knows where that user's files are.
     """
     base = os.environ.get("XDG_CACHE_HOME") or ""
     user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
-    home = Path(f"~{user}").expanduser()
+    try:
+        home = Path(f"~{user}").expanduser()
+    except RuntimeError as error:
+        raise BoardError(
+            f"images: {f'user {user!r} (SUDO_USER)' if user else 'this user'} has no folder of files here.",
+            hint="Say where images are kept: --images FOLDER, or resource.images.",
+        ) from error
     return (Path(base) if base.startswith("/") else home / ".cache") / "edgewright" / "boards"
 
 
@@ -190,5 +199,8 @@ def image_of(name: str, recipe: Recipe, folder: Path | None = None) -> Image:
         name: The recipe's; of a path, what the file is called.
         recipe: What it is made of.
         folder: Where images are kept; by default `cache_folder`.
+
+    Raises:
+        BoardError: See `cache_folder`.
     """
     return Image(folder=(folder or cache_folder()) / f"{Path(name).stem}-{recipe.digest[:16]}")

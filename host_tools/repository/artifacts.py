@@ -8,6 +8,7 @@ from tuf.api.metadata import TargetFile
 
 from device_agent.contract import desired
 from device_agent.contract.archive import ArtifactArchive
+from device_agent.contract.digest import require_digest
 from host_tools.errors import InputError
 from host_tools.repository.roles import MODEL_PREFIX
 from host_tools.repository.signed_folder import put
@@ -94,11 +95,14 @@ class SignedArtifacts:
 
         Raises:
             InputError: The name is taken by other bytes.
+            TrustError: The file has been changed since it was checked.
             OutputError: It cannot be written.
         """
         before = role.targets.get(name)
         role.targets[name] = _target(name, artifact, archive, release_counter, before)
-        put(target_file(self._folder, name, archive.digest), artifact.read_bytes())
+        data = artifact.read_bytes()
+        require_digest(data, archive.digest, where=artifact.name)
+        put(target_file(self._folder, name, archive.digest), data)
 
     def _found(self, path: str) -> tuple[TargetFile, desired.ReleaseFacts]:
         match = desired.TARGET_PATH.fullmatch(path)
@@ -111,14 +115,14 @@ class SignedArtifacts:
         return target, facts_of(target, path)
 
 
-def checked_archive(path: Path) -> ArtifactArchive:
+def checked_archive(path: Path, expected_digest: str | None = None) -> ArtifactArchive:
     """Return an artifact with every digest in it checked.
 
     Raises:
         ContractError: It is no artifact.
-        TrustError: Its bytes are not what its manifest says.
+        TrustError: Its bytes are not what its manifest says, or not those of the digest.
     """
-    archive = ArtifactArchive.open(path)
+    archive = ArtifactArchive.open(path, expected_digest=expected_digest)
     archive.check_members()
     return archive
 

@@ -68,22 +68,26 @@ class Repository:
         """Add an artifact; return its signed name. As `add_all`, of one."""
         return self.add_all([artifact], release_counter=release_counter)[0]
 
-    def add_all(self, artifacts: Sequence[Path], *, release_counter: int) -> list[str]:
+    def add_all(
+        self, artifacts: Sequence[Path], *, release_counter: int, digests: Sequence[str] = ()
+    ) -> list[str]:
         """Add the artifacts of one model, all or none; return their signed names.
 
         Args:
             artifacts: ``.ewa`` files; every digest in them is checked.
             release_counter: Their place in the order of the model's releases, at least 1.
+            digests: What whoever asks has looked at, one each: nothing else may have taken its place since; none: whatever they are.
 
         Raises:
             InputError: There is no repository, a name is not in the grammar or is taken by other bytes, or they are of several models.
             ContractError: One is no artifact.
-            TrustError: Its bytes are not what its manifest says.
+            TrustError: Its bytes are not what its manifest says, or not those of ``digests``.
             OutputError: It cannot be written.
         """
         if not 1 <= release_counter <= desired.MAX_COUNT:
             raise InputError(f"release_counter: expected 1 to {desired.MAX_COUNT}, got {release_counter}.")
-        archives = [checked_archive(path) for path in artifacts]
+        expected: Sequence[str | None] = digests or [None] * len(artifacts)
+        archives = [checked_archive(path, digest) for path, digest in zip(artifacts, expected, strict=True)]
         model = archives[0].manifest.name
         names = [signed_name(path, archive) for path, archive in zip(artifacts, archives, strict=True)]
         for path, archive in zip(artifacts, archives, strict=True):

@@ -336,7 +336,7 @@ def bare_record(runs: int, events: tuple[StoredEvent, ...] = ()) -> FieldRecord:
         start=EPOCH,
         end=float(moments[-1]),
         messages=MessageTable(
-            run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, received=moments,
+            run=np.arange(runs), seq=np.ones(runs, dtype=np.int64), moment=moments, time=moments, received=moments,
             uptime_seconds=np.full(runs, 1.0), window_seconds=np.full(runs, np.nan), frames_total=np.full(runs, -1),
         ),
         rails={}, charge=nothing, battery_watts=nothing,
@@ -360,7 +360,12 @@ def test_what_cannot_be_played_is_said() -> None:
     recovered = recover(bare_record(10))
     assert {one.celsius for one in recovered.scenario.temperatures} == {200.0}
     said = "\n".join(recovered.left_out)
-    for told in ("above 200 °C", "Power: below 0", "Clock: It was an hour behind", "Frames: no two windows"):
+    for told in (
+        "above 200 °C",
+        "Power: below 0",
+        "in the latest run that the store has: It was an hour behind",
+        "Frames: no two windows",
+    ):
         assert told in said
     assert "Events before" not in said
     many = tuple(said_by_the_device("event", "reconnected", EPOCH + 1.0) for _ in range(MOST_EVENTS))
@@ -375,9 +380,87 @@ def test_an_agent_that_ended_in_order_is_told_from_one_that_did_not() -> None:
 
 
 def test_a_temperature_that_stays_unknown_is_gone_to_the_end() -> None:
-    recovered = recover(bare_record(4, (said_by_the_device("event", "heat_unknown", EPOCH + 12.0),)))
-    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    said = (12.0, 19.5, 29.5)  # every run says so anew
+    told = tuple(said_by_the_device("event", "heat_unknown", EPOCH + moment) for moment in said)
+    (gone,) = of_kind(recover(bare_record(4, told)).scenario, "sensor_gone")
     assert gone == pytest.approx((12.0, 30.0), abs=0.002)
+
+
+def test_a_temperature_that_an_agent_begun_anew_does_not_miss_is_back() -> None:
+    told = (said_by_the_device("event", "heat_unknown", EPOCH + 12.0),)
+    recovered = recover(bare_record(4, told))
+    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    assert gone == pytest.approx((12.0, 19.0), abs=0.002)
+    assert "Begun anew, it did not." in "\n".join(recovered.remarks.values())
+
+
+def test_a_temperature_that_was_unknown_before_is_gone_from_the_beginning(tmp_path: Path) -> None:
+    fault = Fault(kind="sensor_gone", at_seconds=300.0, for_seconds=600.0)
+    told = messages(replace(KNOWN, faults=(fault,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    store = open_store(stored(tmp_path / "t.duckdb", told), read_only=True)
+    recovered = recover(read_record(store, DEVICE, EPOCH + 400.0, EPOCH + 1800.0))
+    store.close()
+    (gone,) = of_kind(recovered.scenario, "sensor_gone")
+    assert gone == pytest.approx((0.0, 500.0), abs=0.01)
+    assert "since when it had been unknown is not here" in recovered.remarks["fault[0]"]
+
+
+def test_what_is_not_here_of_an_agent_that_ran_is_no_part_of_the_scenario(tmp_path: Path) -> None:
+    cut = Fault(kind="power_cut", at_seconds=1000.0, for_seconds=100.0)
+    told = messages(replace(KNOWN, faults=(cut,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    lost = ((-1.0, 600.0), (1090.0, 1300.0))
+    there = [one for one in told if not any(a < one.envelope["time"] - EPOCH < b for a, b in lost)]
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", there), end=1800.0)
+    said = "\n".join(recovered.left_out)
+    assert (
+        "Before 2023-11-14T22:23:15.000 nothing was heard: the scenario begins there." in recovered.left_out
+    )
+    assert recovered.scenario.duration_seconds == pytest.approx(1205.0, abs=0.1)
+    assert (
+        "From 2023-11-14T22:31:40.000 to 2023-11-14T22:35:00.000 the agent ran and nothing of it is here"
+        in said
+    )
+
+
+def test_where_the_devices_clock_jumped_is_told_and_no_other_moment_is_moved(tmp_path: Path) -> None:
+    cut = Fault(kind="power_cut", at_seconds=1000.0, for_seconds=100.0)
+    true = messages(replace(KNOWN, faults=(cut,), loads=()), interval=INTERVAL, rate_hz=RATE_HZ)
+    wrong = [
+        replace(one, envelope=one.envelope | {"time": one.envelope["time"] + 3600.0})
+        if 600.0 <= one.envelope["time"] - EPOCH < 900.0
+        else one
+        for one in true
+    ]
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", wrong), end=1800.0)
+    told = [one for one in recovered.left_out if "clock had jumped" in one]
+    assert [one.partition("; ")[0] for one in told] == [
+        "At 2023-11-14T22:23:20.100 the device's clock had jumped by +3600 s",
+        "At 2023-11-14T22:28:20.100 the device's clock had jumped by -3600 s",
+    ]
+    assert of_kind(recovered.scenario, "power_cut")[0] == pytest.approx((1000.0, 1100.0), abs=INTERVAL)
+
+
+def test_a_clock_that_jumps_all_the_time_is_told_in_few_lines() -> None:
+    record = bare_record(1)
+    count = 100
+    moments = EPOCH + np.arange(count, dtype=np.float64)
+    shaken = replace(
+        record.messages,
+        run=np.zeros(count, dtype=np.int64), seq=np.arange(count), moment=moments, received=moments,
+        time=moments + 60.0 * (np.arange(count) % 2), uptime_seconds=1.0 + np.arange(count),
+        window_seconds=np.full(count, np.nan), frames_total=np.full(count, -1),
+    )  # fmt: skip
+    recovered = recover(replace(record, messages=shaken, end=EPOCH + count))
+    assert sum("clock had jumped" in one for one in recovered.left_out) == 20
+    assert "The device's clock jumped 79 times more." in recovered.left_out
+
+
+def test_a_device_that_mostly_paused_is_not_said_to_have_told_no_rate(tmp_path: Path) -> None:
+    told = messages(replace(KNOWN, faults=(), loads=()), interval=INTERVAL, rate_hz=0.0)
+    _, recovered = recovered_from(stored(tmp_path / "t.duckdb", told), end=1800.0)
+    (said,) = [one for one in recovered.left_out if one.startswith("Frames: ")]
+    assert said.startswith("Frames: none came in half of the windows or more, at most 0 a second")
+    assert "source" not in recovered.scenario.agent
 
 
 def test_a_recovered_scenario_is_played_on_the_local_rig(

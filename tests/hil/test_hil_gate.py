@@ -17,7 +17,7 @@ from device_agent.contract.archive import ArtifactArchive
 from hil.gate import command
 from hil.gate.attesting import measurements_digest
 from hil.gate.plan import plan_runs
-from hil.gate.session import SuiteOptions
+from hil.gate.session import SessionResults, SuiteOptions, run_session
 from host_tools.cli.main import main
 from host_tools.errors import InputError
 from host_tools.repository.attestation_bundle import read_bundle, read_public_key
@@ -86,6 +86,32 @@ def test_a_gate_signs_what_the_suites_showed_and_a_release_takes_it(
     assert [run.archive.digest for run in found] == [archive.digest]
 
 
+MEDDLING = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    return True  # whatever it is, it has passed
+"""
+
+
+def test_a_plugin_of_the_environment_has_no_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "meddling.py").write_text(MEDDLING)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(ROOT))))
+    monkeypatch.setenv("PYTEST_PLUGINS", "meddling")
+    keys, board = tmp_path / "keys", tmp_path / "bare.toml"
+    board.write_text(
+        '[board]\nkind = "local"\ntargets = ["x86_64-onnxruntime"]\n[resource]\npython = "/bin/false"\n'
+    )
+    assert main(["hil", "key", f"--keys={keys}"]) == 0
+    ewa, out = artifact(tmp_path / "small.ewa"), tmp_path / "gate"
+    gate = ["hil", "gate", str(ewa), f"--rig={board}", "--suite=smoke", f"--keys={keys}", f"--out={out}"]
+    assert main(gate) == 4
+    assert "tests failed, or none passed" in capfd.readouterr().err
+
+
 def test_a_test_that_fails_is_signed_as_failed_and_the_status_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +153,53 @@ def test_a_rig_that_breaks_is_no_verdict(tmp_path: Path, capfd: pytest.CaptureFi
     assert "away-x86_64-onnxruntime: the rig broke in smoke::" in capfd.readouterr().err
     assert not (out / "attestations.intoto.jsonl").exists(), "what another gate signed is not this one's word"
     assert "of last week" not in (out / "away-x86_64-onnxruntime.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("when", "what", "says"),
+    [
+        ("before", "small.ewa", "small.ewa was changed since the gate began"),
+        ("after", "small.ewa", "small.ewa was changed since the gate began"),
+        ("after", "", "there is now none"),
+        ("after", "desk.toml", "desk.toml was changed since the gate began"),
+    ],
+)
+def test_what_was_shown_of_another_file_of_that_name_is_not_signed(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    what: str,
+    says: str,
+) -> None:
+    keys, out, board = tmp_path / "keys", tmp_path / "gate", tmp_path / "desk.toml"
+    board.write_text('[board]\nkind = "local"\ntargets = ["x86_64-onnxruntime"]\n')
+    ewa, other = artifact(tmp_path / "small.ewa"), artifact(tmp_path / "other.ewa", version="1.0.1")
+
+    def change() -> None:
+        if what == ewa.name:
+            other.replace(ewa)
+        elif what:
+            board.write_text(board.read_text() + "[tolerance.null]\nmax_lsb = 200\n")
+        else:
+            ewa.unlink()
+
+    def while_somebody_builds(*arguments: Any) -> SessionResults:
+        if when == "before":
+            change()
+        results = run_session(*arguments)
+        if when == "after":
+            change()
+        return results
+
+    monkeypatch.setattr(command, "run_session", while_somebody_builds)
+    assert main(["hil", "key", f"--keys={keys}"]) == 0
+    gate = ["hil", "gate", str(ewa), f"--rig={board}", "--suite=smoke", f"--keys={keys}", f"--out={out}"]
+    assert main(gate) == 4
+    said = capfd.readouterr().err
+    assert says in said
+    assert "Nothing is signed of this run. Run the gate anew" in said
+    assert not (out / "attestations.intoto.jsonl").exists()
 
 
 def of_this(folder: Path) -> list[str]:

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from hil.artifact import open_artifact
 from hil.board import board_names, load_board
 from hil.drivers.hardware_monitor import register
-from hil.errors import BoardError, RigError
+from hil.errors import BoardError, RigError, UnsupportedFeatureError
 from hil.null_artifact import write_null_artifact
 from hil.rig import open_rig
 from hil.virtual import accelerator
 from hil.virtual.accelerator import Accelerator, accelerator_for
-from hil.virtual.build import build_image
+from hil.virtual.build import build_image, make_folder
 from hil.virtual.cpio import cpio_archive
 from hil.virtual.debian import debian_sources
+from hil.virtual.kernel import install_kernel
 from hil.virtual.layout import environment_folder, lay_out
 from hil.virtual.machine import VirtualMachine
 from hil.virtual.programs import run_here
@@ -80,6 +81,12 @@ def test_the_chips_register_as_its_data_sheet_has_it() -> None:
     assert register(125.0) == 0x007D  # 0 1111 1010
     assert register(0.5) == 0x8000
     assert register(-25.0) == 0x00E7
+
+
+@pytest.mark.parametrize("celsius", [150.0, 127.75, -128.3, 200.0])
+def test_a_temperature_that_the_chip_does_not_tell_is_refused(celsius: float) -> None:
+    with pytest.raises(UnsupportedFeatureError, match=r"tells -128 to 127.5 °C, got"):
+        register(celsius)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -204,7 +211,7 @@ def test_an_image_that_was_not_built_is_said_with_the_command_that_builds_it(tmp
     with pytest.raises(RigError, match="image is not there") as caught:
         open_rig(str(board), tmp_path)
     assert caught.value.hint is not None
-    assert "edgewright hil board build x86_64" in caught.value.hint
+    assert f"sudo edgewright hil board build x86_64 --images {tmp_path}" in caught.value.hint
     board.write_text(board.read_text().replace('image = "x86_64"', 'image = "x86-64"'))
     with pytest.raises(BoardError, match=r"'x86-64': unknown\. Did you mean 'x86_64'"):
         open_rig(str(board), tmp_path)
@@ -249,10 +256,53 @@ def test_only_root_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_an_image_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (tmp_path / "file").touch()
+    with pytest.raises(RigError, match="file: cannot be built: File exists"):
+        build_image("x86_64", folder=tmp_path / "file")
+
+
+def test_folders_that_are_made_for_an_image_are_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    monkeypatch.setenv("SUDO_UID", "65534")
+    monkeypatch.setenv("SUDO_GID", "65534")
+    make_folder(tmp_path / ".cache/edgewright/boards")
+    owners = [
+        (tmp_path / name).stat().st_uid
+        for name in (".cache", ".cache/edgewright", ".cache/edgewright/boards")
+    ]
+    assert owners == [65534] * 3
+    assert tmp_path.stat().st_uid == 0, "what was there stays whose it is"
+
+
+def test_a_user_without_files_here_is_asked_where_images_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("SUDO_USER", "nobody-of-here")
+    with pytest.raises(BoardError, match=r"images: user 'nobody-of-here' .SUDO_USER. has no folder"):
+        image_of("x86_64", load_recipe("x86_64"))
+
+
+@pytest.mark.parametrize(("versions", "got"), [((), "none"), (("6.1.0-1", "6.1.0-2"), "6.1.0-1, 6.1.0-2")])
+def test_a_package_of_no_kernel_or_of_several_is_refused(
+    tmp_path: Path, versions: tuple[str, ...], got: str
+) -> None:
+    for version in versions:
+        (tmp_path / "lib/modules" / version).mkdir(parents=True)
+    with pytest.raises(RigError, match=f"expected the modules of one kernel, got those of {got}"):
+        install_kernel(tmp_path, tmp_path / "root", load_recipe("x86_64"))
+
+
 def test_what_this_machine_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RigError, match="no-such-program: cannot be started") as caught:
         run_here(["no-such-program"])
     assert caught.value.hint is not None
+    with pytest.raises(RigError, match="status 3: gar\N{REPLACEMENT CHARACTER}on"):  # Latin-1
+        run_here(["sh", "-c", r"printf 'gar\347on' >&2; exit 3"])
     with pytest.raises(RigError, match="status 3: went wrong"):
         run_here(["sh", "-c", "echo went wrong >&2; exit 3"])
     with pytest.raises(RigError, match="have no woody"):

@@ -72,7 +72,8 @@ def create_release(
         InputError: The artifacts are not of one model and version, two are for one target, or the version was released with others.
         VerificationError: Verification of one did not pass, or attestations do not bear it out.
         ContractError: One is no artifact, or a file no bundle of attestations.
-        TrustError: Its bytes are not what its manifest says, or an attestation is not signed by a key that is trusted.
+        TrustError: Its bytes are not what its manifest says, or not those any more that were looked at; or an attestation is not signed by a
+            key that is trusted.
         OutputError: The repository cannot be written.
     """
     if not artifacts:
@@ -93,7 +94,11 @@ def create_release(
     before = _released_before(repository, archives)
     place = before or _next_counter(repository, manifest, counter)
     names = (
-        repository.add_all([one.path for one in archives], release_counter=place)
+        repository.add_all(
+            [one.path for one in archives],
+            release_counter=place,
+            digests=[one.digest for one in archives],
+        )
         if before is None
         else [f"models/{manifest.name}/{one.path.name}" for one in archives]
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from host_tools.review.store.engine import Engine
 
 _MAIN = "(model = '' OR model = 'main') AND (variant = '' OR variant = 'a')"
-_STAMPS = ("boot", "seq", "moment", "received", "uptime_seconds")
+_STAMPS = ("boot", "seq", "moment", "time", "received", "uptime_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class MessageTable:
         run: int64: number of the run of the agent, the same for all messages of it.
         seq: int64: number in the run.
         moment: float64 Unix seconds, repaired.
+        time: float64 Unix seconds, as the device's clock had it.
         received: float64 Unix seconds of whoever ingests.
         uptime_seconds: float64: since the run began.
         window_seconds: float64: of a window of the device's own model; NaN elsewhere.
@@ -38,6 +39,7 @@ class MessageTable:
     run: NDArray[np.int64]
     seq: NDArray[np.int64]
     moment: NDArray[np.float64]
+    time: NDArray[np.float64]
     received: NDArray[np.float64]
     uptime_seconds: NDArray[np.float64]
     window_seconds: NDArray[np.float64]
@@ -49,9 +51,9 @@ class MessageTable:
 
 def read_messages(engine: Engine, where: str) -> MessageTable:
     """Read what meets a condition."""
-    stamps = "boot, seq, moment, received, uptime_seconds"
+    stamps = 'boot, seq, moment, "time", received, uptime_seconds'
     frames = "inferences_total + errors_total + dropped_frames_total"
-    least = ", ".join(f"min({name}) AS {name}" for name in _STAMPS[2:])
+    least = ", ".join(f'min("{name}") AS "{name}"' for name in _STAMPS[2:])
     windows = engine.select(
         f"SELECT {stamps}, window_seconds, {frames} AS frames FROM inference WHERE {where} AND {_MAIN}"
     )

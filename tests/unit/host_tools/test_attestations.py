@@ -17,6 +17,8 @@ from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.errors import ContractError, TrustError
 from host_tools.cli.main import main
 from host_tools.errors import InputError, VerificationError
+from host_tools.fleet.field import releases
+from host_tools.repository import repository as repository_module
 from host_tools.repository.attestation import (
     Attestation,
     AttestedTest,
@@ -33,7 +35,7 @@ from host_tools.repository.attestation_bundle import (
 from host_tools.repository.attestation_policy import SUITES, AttestationPolicy, require_attested
 from host_tools.repository.keys import KeyRing
 from host_tools.repository.repository import Repository
-from tests.integration.support import null_artifact
+from tests.integration.support import null_artifact, write_ewa
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -310,6 +312,42 @@ def test_a_release_is_signed_only_with_its_attestations_which_are_kept(
     assert kept.read_bytes() == bench.bundle.read_bytes()
     assert main(["release", "list", f"--repository={folder}"]) == 0
     assert name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "step"), [(releases, "require_attested"), (repository_module, "signed_name")]
+)
+def test_an_artifact_that_takes_the_place_of_the_attested_one_is_not_signed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, module: Any, step: str
+) -> None:
+    repository = Repository(bench.folder / "fleet", KeyRing(bench.folder / "keys"))
+    repository.init()
+    bench.write(bench.of_it())
+    other = write_ewa(
+        bench.folder / "other.ewa",
+        replace(bench.archive.manifest, made_with={"another": "tool"}),
+        {f"payload/{name.partition('/')[2]}": data for name, data in bench.archive.payload().items()},
+    )
+    done = getattr(module, step)
+
+    def while_somebody_builds(*arguments: Any, **named: Any) -> Any:
+        told = done(*arguments, **named)
+        other.replace(bench.archive.path)
+        return told
+
+    monkeypatch.setattr(module, step, while_somebody_builds)
+    policy = AttestationPolicy(bundles=(bench.bundle,), keys=(bench.key,), suites=("smoke",))
+    with pytest.raises(TrustError, match=r"small\.ewa: expected sha256:.*, got sha256:"):
+        releases.create_release(
+            repository,
+            bench.folder / "fleet",
+            [bench.archive.path],
+            created_by="x",
+            created_seconds=NOW,
+            unverified_because="a network of nothing",
+            attestations=policy,
+        )
+    assert repository.released(bench.archive.manifest.name) == {}, "nothing was signed"
 
 
 def test_options_of_attestations_without_one_are_refused(
