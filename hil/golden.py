@@ -69,7 +69,7 @@ class GoldenComparison:
         )
 
     def frames(self) -> dict[str, NDArray[np.generic]]:
-        """Return the golden inputs as a replay has them: by the float model's names, samples along the first axis."""
+        """Return the golden inputs as a replay has them: by the float model's names, samples along the first axis; integers as they are."""
         inputs = golden_inputs(self._artifact)
         tensors = self._artifact.manifest.inputs
         return {
@@ -116,7 +116,7 @@ class GoldenComparison:
 
 
 def _difference(
-    told: Mapping[str, Mapping[str, Any]], tensor: PayloadTensor, expected: NDArray[np.float64]
+    told: Mapping[str, Mapping[str, Any]], tensor: PayloadTensor, expected: NDArray[np.generic]
 ) -> NDArray[np.float64]:
     """Return absolute differences in real units, of all values or of the largest that were told; infinite where not finite."""
     output = told.get(tensor.source_name)
@@ -125,7 +125,7 @@ def _difference(
             f"output {tensor.source_name!r} is not told by its values; results.raw_max_values is too small"
         )
     values = np.asarray(output["values"], dtype=np.float64)
-    flat = expected.reshape(-1)
+    flat = expected.reshape(-1).astype(np.float64)
     wanted = flat[np.asarray(output["indices"], dtype=np.int64)] if "indices" in output else flat
     if wanted.shape != values.shape:
         raise ValueError(f"output {tensor.source_name!r}: expected {wanted.size} values, got {values.size}")
@@ -133,10 +133,9 @@ def _difference(
     return np.where(np.isfinite(difference), difference, np.inf)
 
 
-def _to_source(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.float64]:
-    """Return a payload's tensor in real units and the float model's layout."""
-    real = np.asarray(array, dtype=np.float64)
+def _to_source(array: NDArray[np.generic], tensor: PayloadTensor) -> NDArray[np.generic]:
+    """Return a payload's tensor in real units and the float model's layout; one without a scale keeps its type."""
+    real: NDArray[np.generic] = array
     if tensor.scale is not None and tensor.zero_point is not None:
-        real = (real - tensor.zero_point) * tensor.scale
-    moved: NDArray[np.float64] = real.transpose(np.argsort(tensor.source_axes))
-    return moved
+        real = (array.astype(np.float64) - tensor.zero_point) * tensor.scale
+    return np.transpose(real, np.argsort(tensor.source_axes))

@@ -45,6 +45,7 @@ class ParityMeter:
         self._codes = CodeComparison()
         self._engine, self._arithmetic, self._apart = (OutputsComparison(parts) for _ in range(3))
         self._losses: list[float] = []
+        self._max_unplanned: float | None = None
 
     @property
     def is_full(self) -> bool:
@@ -56,7 +57,7 @@ class ParityMeter:
 
         Args:
             float_outputs: The float model's outputs.
-            arithmetic: Those of the plan's arithmetic; outputs that are not quantized are absent.
+            arithmetic: Those of the plan's arithmetic, all or some.
             engine: The engine's, dequantized.
         """
         exact, found, expected = (
@@ -68,7 +69,10 @@ class ParityMeter:
         self._losses.append(self._decibels(exact, expected) - self._decibels(exact, found))
         for name, values in expected.items():
             qparams = self._plan.tensors[name].qparams
-            if qparams is not None:
+            if qparams is None:
+                apart = np.abs(values.reshape(-1) - found[name].reshape(-1)).max(initial=0.0)
+                self._max_unplanned = max(float(apart), self._max_unplanned or 0.0)
+            else:
                 step = qparams.scale[0] * (_NARROW_STEP if self._is_widened(qparams) else 1)
                 codes = (
                     np.rint(array.reshape(-1) / step).astype(np.int64) for array in (values, found[name])
@@ -106,6 +110,7 @@ class ParityMeter:
             within_tolerance=within_one is None or within_one >= self._profile.parity.min_share_within_one,
             operator_count=operators.count,
             operators=operators.result(),
+            max_unplanned=self._max_unplanned,
         )
 
     def _reference(self) -> str:

@@ -214,6 +214,7 @@ class Parity:
         within_tolerance: Whether as many output codes are within one as the profile wants.
         operator_count: Operators that were compared one by one.
         operators: The worst of those whose codes differ, the worst first.
+        max_unplanned: Largest absolute difference of the outputs that have no codes, in their units; None where all have, or it is not known.
     """
 
     reference: str
@@ -230,6 +231,7 @@ class Parity:
     within_tolerance: bool
     operator_count: int = 0
     operators: tuple[OperatorParity, ...] = ()
+    max_unplanned: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from hil.golden import GoldenComparison
 from hil.latency import MLPERF_COUNTS, SHARES, after_warm_up, latency_of, least_count
 from hil.measurement import Measurement
 from hil.throttling import throttled_by
+from host_tools import Budget, convert
 from host_tools.errors import TargetError
 from tests.integration.support import onnx_artifact
 from tests.unit.host_tools.review.telemetry_messages import envelope
@@ -202,6 +204,25 @@ def test_frames_are_the_golden_inputs_in_real_units_and_the_models_layout(tmp_pa
             assert (moved == codes).all()
         else:
             assert (np.rint(moved / tensor.scale) + tensor.zero_point == codes).all()
+
+
+def test_frames_of_integers_stay_integers(tmp_path: Path) -> None:
+    """An encoder's golden token numbers were sent as floats, each was refused, and the agent ended without a result."""
+    text = '<ir_version: 8, opset_import: ["" : 18]> g (int64[1,4] ids) => (float[1,4] y) { z = Cast<to=1>(ids) y = Sigmoid(z) }'
+    (tmp_path / "ids.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    np.save(tmp_path / "ids.npy", np.arange(32).reshape(8, 1, 4))
+    convert(
+        tmp_path / "ids.onnx",
+        data=tmp_path / "ids.npy",
+        targets=["x86_64-onnxruntime"],
+        out=tmp_path / "out",
+        cache=tmp_path / "cache",
+        latency=False,
+        budget=Budget(min_agreement=0.0, min_sqnr_db=0.0),
+    )
+    (path,) = (tmp_path / "out").glob("*.ewa")
+    frames = GoldenComparison(ArtifactArchive.open(path), tolerances={}).frames()["ids"]
+    assert frames.dtype == np.int64
 
 
 def test_what_is_wrong_with_a_sample_or_its_target_is_said(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,9 @@ from host_tools.errors import InputError
 from host_tools.pack.artifact import Artifact, checked_version, pack
 from host_tools.recipe import KeepFloat, Recipe
 from host_tools.verify.candidate import Candidate
+from host_tools.verify.operator_parity import OperatorMeter
+from host_tools.verify.output_parts import OutputParts
+from host_tools.verify.parity import ParityMeter
 from host_tools.verify.verification_report import Agreement, Execution, TargetReport, Verdict
 from tests.unit.host_tools.small_candidate import small_candidate
 
@@ -107,13 +112,41 @@ def test_a_file_without_8_bit_products_runs_on_every_processor(tmp_path: Path) -
     assert packed(tmp_path, "x86_64-openvino", floats).manifest.requires.processor_features == ()
 
 
-def packed(folder: Path, target: str, recipe: Recipe) -> Artifact:
+def test_floats_behind_integers_may_be_as_far_away_as_other_kernels_take_them(tmp_path: Path) -> None:
+    """A detector's boxes were 5 pixels off on an Arm board, where a thousandth of the largest was tolerated: it did not start."""
+    floats = Recipe(method="minmax", keep_float=KeepFloat(ops=frozenset({"Gemm"})))
+    model, candidate = small_candidate(tmp_path, "x86_64-onnxruntime", floats)
+    (output,) = (spec.name for spec in model.outputs)
+    assert candidate.plan.tensors[output].qparams is None
+    meter = ParityMeter(candidate.plan, candidate.profile, OutputParts(model))
+    exact = np.ones((1, 10))
+    meter.add({output: exact}, {output: exact * 1.5}, {output: exact * 1.25})
+    meter.add({output: exact}, {output: exact}, {output: exact})
+    parity = meter.result(OperatorMeter(candidate))
+    assert parity is not None
+    assert parity.max_unplanned == 0.25
+    report = dataclasses.replace(report_of(candidate, "pass"), parity=parity)
+    assert packed(tmp_path, candidate.profile.id, floats, report).manifest.tolerance.absolute == 0.5
+    assert packed(tmp_path, candidate.profile.id, floats).manifest.tolerance.absolute == 1e-3
+    in_codes = packed(tmp_path, candidate.profile.id, Recipe(method="minmax"), report).manifest
+    (step,) = candidate_step(tmp_path, in_codes.target)
+    assert in_codes.tolerance.absolute == in_codes.tolerance.max_lsb * step
+
+
+def candidate_step(folder: Path, target: str) -> tuple[float, ...]:
+    model, candidate = small_candidate(folder, target)
+    qparams = candidate.plan.tensors[model.outputs[0].name].qparams
+    assert qparams is not None
+    return qparams.scale
+
+
+def packed(folder: Path, target: str, recipe: Recipe, report: TargetReport | None = None) -> Artifact:
     model, candidate = small_candidate(folder, target, recipe)
     return pack(
         model,
         candidate.payload,
         candidate.plan,
-        report_of(candidate, "pass"),
+        report or report_of(candidate, "pass"),
         candidate.profile,
         version="1",
         golden=(),
