@@ -208,9 +208,13 @@ def test_frames_are_the_golden_inputs_in_real_units_and_the_models_layout(tmp_pa
 
 def test_frames_of_integers_stay_integers(tmp_path: Path) -> None:
     """An encoder's golden token numbers were sent as floats, each was refused, and the agent ended without a result."""
-    text = '<ir_version: 8, opset_import: ["" : 18]> g (int64[1,4] ids) => (float[1,4] y) { z = Cast<to=1>(ids) y = Sigmoid(z) }'
+    table = ", ".join(str(0.25 * number) for number in range(16))
+    text = (
+        '<ir_version: 8, opset_import: ["" : 18]> g (int64[1,4] ids) => (float[1,4,2] y) '
+        f"<float[8,2] t = {{{table}}}> {{ z = Gather(t, ids) y = Sigmoid(z) }}"
+    )
     (tmp_path / "ids.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
-    np.save(tmp_path / "ids.npy", np.arange(32).reshape(8, 1, 4))
+    np.save(tmp_path / "ids.npy", np.arange(32).reshape(8, 1, 4) % 8)
     convert(
         tmp_path / "ids.onnx",
         data=tmp_path / "ids.npy",
