@@ -20,12 +20,14 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
     if recipe.rounding != "nearest" and recipe.precision not in GROUPED:
         raise RecipeError(
             f"{where}: rounding: {recipe.rounding} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
-            hint="Leave rounding out: precision int8 reconstructs its weights by itself.",
+            hint="Leave rounding out"
+            + (": precision int8 reconstructs its weights by itself." if recipe.precision == "int8" else "."),
         )
     if recipe.scaling != "none" and recipe.precision not in GROUPED:
         raise RecipeError(
             f"{where}: scaling: {recipe.scaling} is for {' and '.join(GROUPED)}, got precision {recipe.precision}.",
-            hint="Leave scaling out: precision int8 has equalization.",
+            hint="Leave scaling out"
+            + (": precision int8 has equalization." if recipe.precision == "int8" else "."),
         )
     if recipe.precision == "int8":
         if recipe.group is not None:

@@ -12,8 +12,12 @@ _MOST_MINUTES = 60 * 24 * 30
 
 
 def count(text: str) -> int:
-    """Read a whole number of at least 1; `argparse` tells the user of anything else."""
-    value = int(text) if text.isdecimal() and len(text) < 10 else 0
+    """Read a whole number from 1 to 999,999,999; `argparse` tells the user of anything else."""
+    if text.isdecimal() and len(text) > 9:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number of at least 1, at most 999999999, got {text[:200]!r}"
+        )
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return value

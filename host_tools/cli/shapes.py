@@ -6,12 +6,14 @@ import math
 
 from host_tools.errors import InputError
 
+_MOST_ELEMENTS = 2**63 - 1  # an ONNX extent is an int64, and so is a count of elements
+
 
 def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """Read ``NAME=1,3,224,224`` texts.
 
     Raises:
-        InputError: One has another form.
+        InputError: One has another form, or more elements than an int64 counts.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
@@ -22,6 +24,10 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
             shape = ()
         if not name or not shape or min(shape) < 1:
             raise InputError(f"--shape: expected NAME=1,3,224,224 with positive whole numbers, got {text!r}.")
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise InputError(
+                f"--shape: expected at most {_MOST_ELEMENTS} elements (2⁶³ − 1), got {text[:200]!r}."
+            )
         shapes[name] = shape
     return shapes
 

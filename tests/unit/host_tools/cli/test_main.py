@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from device_agent.contract.errors import (
     TransferError,
 )
 from host_tools.cli import main as main_module
+from host_tools.cli.arguments import count
 from host_tools.cli.main import exit_status, main
 from host_tools.cli.shapes import parse_constants, parse_shapes
 from host_tools.errors import (
@@ -36,6 +38,9 @@ from host_tools.errors import (
     VerificationError,
 )
 from host_tools.pack.null_artifact import write_null_artifact
+from host_tools.recipe import Recipe
+from host_tools.recipe_agreement import require_agreement
+from host_tools.recipe_values import RecipeError
 from host_tools.review.reports.status import NOT_ENOUGH, WORSE
 from targets import catalog
 
@@ -172,6 +177,25 @@ def test_shapes_are_read() -> None:
 def test_wrong_shapes_are_named(text: str) -> None:
     with pytest.raises(InputError, match="expected NAME=1,3,224,224"):
         parse_shapes([text])
+
+
+@pytest.mark.parametrize("text", ["x=99999999999999999999,3", "x=1,3,9999999999,9999999999"])
+def test_a_shape_beyond_an_int64_is_told_as_the_options_fault(text: str) -> None:
+    with pytest.raises(InputError, match="--shape: expected at most 9223372036854775807 elements"):
+        parse_shapes([text])
+
+
+def test_a_count_that_is_too_large_is_told_its_bound() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="at least 1, at most 999999999, got '99999999999'"):
+        count("99999999999")
+
+
+@pytest.mark.parametrize("asked", [{"rounding": "gptq"}, {"scaling": "awq"}])
+def test_advice_about_int8_is_for_int8_alone(asked: dict[str, str]) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        require_agreement(Recipe(**{"precision": "weights-kmeans4", **asked}), where="options")  # type: ignore[arg-type]
+    assert "int8 has" not in str(refusal.value)
+    assert "int8 reconstructs" not in str(refusal.value)
 
 
 def test_constants_are_parsed() -> None:
