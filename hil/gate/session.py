@@ -123,6 +123,7 @@ def run_session(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror or error}.") from error
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "hil.plugin", "-p", "no:cacheprovider"]
+    command += ["--noconftest"]  # one that lies beside the installed package has no say in what is signed
     # Below this root pytest names a test by its suite's file, wherever the package is installed.
     command += ["-c", str(settings), "--rootdir", str(_FOLDER.parents[1]), "--pyargs"]
     command += [f"hil.suites.{_PREFIX}{name}" for name in options.suites]
@@ -139,7 +140,7 @@ def run_session(
         session = subprocess.Popen(command, env=environment, stdout=_STDERR, start_new_session=True)
         status = _ended(session, look)
     finally:
-        settings.unlink()
+        settings.unlink(missing_ok=True)  # another gate into the same folder may have taken it away
     if status not in _WITH_RESULTS or not results.exists():
         raise RigError(
             f"{run.name}: the session of pytest ended with status {status}; its words are above.",

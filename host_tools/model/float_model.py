@@ -36,11 +36,19 @@ ElementType = Literal["float32", "int8", "uint8", "int16", "int32", "int64", "bo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """Name, shape (static) and element type of a model's input or output."""
+    """A model's input or output.
+
+    Attributes:
+        name: Its name.
+        shape: Its shape, static.
+        dtype: Its element type.
+        rows: Of an input of integers that are looked up in a table: its rows, so that they go from ``-rows`` to ``rows - 1``; None elsewhere.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: ElementType
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -48,6 +49,7 @@ from host_tools.model.quantized.from_onnx import take_codes_out
 from host_tools.model.quantized.saturation import write_out_saturation
 from host_tools.model.shapes import fix_input_shapes, infer_shapes, require_static, skeleton
 from host_tools.model.source import Source, read_source, with_origin
+from host_tools.model.table_rows import table_rows
 from host_tools.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def load(
             name=_clean_name(path.stem if name is None else name),
             digest=source.digest,
             graph=source.model,
-            inputs=tuple(_spec(value) for value in source.model.graph.inputs),
+            inputs=_inputs(source.model),
             outputs=tuple(_spec(value) for value in source.model.graph.outputs),
             notes=tuple(notes),
             quantization=quantization,
@@ -240,6 +242,17 @@ def _finish(model: ir.Model) -> None:
                 hint="Remove it from the outputs.",
             )
     require_fed(graph)
+
+
+def _inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    tables = table_rows(model)
+    specs = [_spec(value) for value in model.graph.inputs]
+    return tuple(
+        replace(spec, rows=tables[spec.name].rows)
+        if spec.name in tables and spec.dtype not in ("float32", "bool")
+        else spec
+        for spec in specs
+    )
 
 
 def _spec(value: ir.Value) -> TensorSpec:

@@ -220,7 +220,19 @@ class CalibrationSet:
                     f"{where}: {bad} of {array.size} values are NaN or infinite.",
                     hint="Leave the sample out or mend it.",
                 )
+        if spec.rows is not None:
+            self._require_rows(where, array, spec.rows)
         return np.ascontiguousarray(array)
+
+    @staticmethod
+    def _require_rows(where: str, array: NDArray[np.generic], rows: int) -> None:
+        numbers = array.astype(np.int64)
+        beyond = numbers[(numbers < -rows) | (numbers >= rows)]
+        if beyond.size:
+            raise DataError(
+                f"{where}: {beyond.flat[0]} names no row of the table that it is looked up in: expected {-rows} to {rows - 1}.",
+                hint="Is it data of this model, and made by its own tokeniser?",
+            )
 
 
 def _spread(total: int, count: int) -> list[int]:

@@ -58,11 +58,17 @@ def open_npy(path: Path) -> NDArray[np.generic]:
     if start != npy_format.MAGIC_PREFIX:  # numpy.load would go on to think of it as a pickle
         raise DataError(f"{path} is not a readable .npy file: it does not begin as one.")
     try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as stream:
+            *_, dtype = _read_header(stream)
+        array: NDArray[np.generic] | None = (
+            None if dtype.hasobject else np.load(path, mmap_mode="r", allow_pickle=False)
+        )
     except Exception as error:  # NumPy reads the header with Python's own parser, and lets its errors through
         raise DataError(
             f"{path} is not a readable .npy file: {str(error).rstrip('.')}.", hint=_CUT_SHORT
         ) from error
+    if array is None:
+        raise DataError(f"{path} holds Python objects, not numbers.")
     return array
 
 

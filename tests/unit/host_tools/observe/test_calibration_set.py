@@ -116,3 +116,18 @@ def test_parts_of_the_same_size_are_told_apart(data):
     assert {len(part) for part in parts} == {5}
     assert len({part.fingerprint() for part in parts}) == len({tuple(part.ids()) for part in parts}) == 4
     assert data.without_spread(0).fingerprint() == data.spread(10).fingerprint() == data.fingerprint()
+
+
+@pytest.mark.parametrize("number", [-9, 8, 2**40])
+def test_a_number_of_no_row_of_the_table_is_the_datas_fault(tmp_path, number):
+    """ONNX Runtime refused it in the middle of calibration, and the model was blamed."""
+    spec = TensorSpec(name="ids", shape=(1, 2), dtype="int64", rows=8)
+    for numbers in ([-8, 7], [0, number]):
+        np.save(tmp_path / "ids.npy", np.array([[0, 1], numbers]))
+        samples = iter(open_data(tmp_path / "ids.npy", inputs=(spec,)))
+        next(samples)
+        if number in numbers:
+            with pytest.raises(DataError, match=rf"sample 1, input 'ids': {number} names no row .* -8 to 7"):
+                next(samples)
+        else:
+            assert next(samples).arrays["ids"].tolist() == [numbers]

@@ -127,8 +127,7 @@ def test_npy_that_is_none(tmp_path: Path, content: bytes) -> None:
 
 def test_an_array_of_python_objects_is_refused_in_one_whole_sentence(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([object()], dtype=object), allow_pickle=True)
-    assert "a.npy is not a readable .npy file: Array can't be memory-mapped" in reason(tmp_path / "a.npy")
-    assert ".." not in reason(tmp_path / "a.npy")
+    assert reason(tmp_path / "a.npy").endswith("a.npy holds Python objects, not numbers.")
 
 
 def test_npy_cut_short(tmp_path: Path) -> None:
@@ -145,7 +144,7 @@ def test_pickled_arrays_are_refused_and_never_run(tmp_path: Path) -> None:
     objects = np.array([Trap()], dtype=object)
     np.save(tmp_path / "a.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "a.npz", images=objects)
-    assert "a.npy is not a readable .npy file" in reason(tmp_path / "a.npy")
+    assert "a.npy holds Python objects" in reason(tmp_path / "a.npy")
     assert "key 'images' holds Python objects" in reason(tmp_path / "a.npz")
     assert not (tmp_path / "sprung").exists()
 
