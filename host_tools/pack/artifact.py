@@ -223,8 +223,8 @@ def _tolerance(
 ) -> Tolerance:
     """The profile's parity rule; for outputs that the payload gives as floats, in real units of their planned step.
 
-    Where they have none a network in integers magnifies codes on which kernels differ, and how far it takes them is seen here: engine and
-    plan's arithmetic are two sets of kernels too. A device's are as far apart as twice that.
+    A network may magnify single codes on which kernels differ, and how far it takes them is seen here, for engine and plan's arithmetic are
+    two sets of kernels too: where they are further apart than the rule, and where outputs have no step, twice that is tolerated.
     """
     planned = [plan.tensors.get(tensor.source_name) for tensor in payload.outputs]
     scales = [None if one is None or one.qparams is None else one.qparams.scale[0] for one in planned]
@@ -235,8 +235,12 @@ def _tolerance(
         )
         magnified = _OTHER_KERNELS * ((parity and parity.max_unplanned) or 0.0)
         tolerated.append(max(_FLOAT_TOLERANCE * max(float(max(sizes, default=0.0)), 1.0), magnified))
+    most, least = profile.parity.max_lsb, profile.parity.min_share_within_one
+    if parity is not None and not parity.within_tolerance:
+        most = max(most, round(_OTHER_KERNELS * (parity.max_lsb or 0)))
+        least = min(least, max(0.0, 1.0 - _OTHER_KERNELS * (1.0 - (parity.within_one_share or 0.0))))
     return Tolerance(
-        max_lsb=profile.parity.max_lsb,
-        min_share_within_one=profile.parity.min_share_within_one,
+        max_lsb=most,
+        min_share_within_one=least,
         absolute=max(tolerated, default=_FLOAT_TOLERANCE),
     )

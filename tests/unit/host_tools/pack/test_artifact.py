@@ -17,7 +17,13 @@ from host_tools.verify.candidate import Candidate
 from host_tools.verify.operator_parity import OperatorMeter
 from host_tools.verify.output_parts import OutputParts
 from host_tools.verify.parity import ParityMeter
-from host_tools.verify.verification_report import Agreement, Execution, TargetReport, Verdict
+from host_tools.verify.verification_report import (
+    Agreement,
+    Execution,
+    Parity,
+    TargetReport,
+    Verdict,
+)
 from tests.unit.host_tools.small_candidate import small_candidate
 
 
@@ -131,6 +137,29 @@ def test_floats_behind_integers_may_be_as_far_away_as_other_kernels_take_them(tm
     in_codes = packed(tmp_path, candidate.profile.id, Recipe(method="minmax"), report).manifest
     (step,) = candidate_step(tmp_path, in_codes.target)
     assert in_codes.tolerance.absolute == in_codes.tolerance.max_lsb * step
+
+
+def test_codes_of_a_network_that_magnifies_them_may_be_as_far_away_as_other_kernels_take_them(
+    tmp_path: Path,
+) -> None:
+    """A text encoder's codes were 27 apart on an Arm board, where 6 were tolerated: it did not start."""
+    _, candidate = small_candidate(tmp_path, "cortex-a-tflite")
+    rule = candidate.profile.parity
+    seen = Parity(
+        reference="plan", sample_count=1, max_lsb=20, mean_lsb=2.0, equal_share=0.5, within_one_share=0.75, engine_sqnr_db=9.0,
+        plan_sqnr_db=9.0, apart_sqnr_db=15.0, lost_db=0.0, doubt_db=None, within_tolerance=False,
+    )  # fmt: skip
+    for changed, most, least in (
+        ({}, 40, 0.5),
+        ({"within_one_share": 0.25}, 40, 0.0),
+        ({"max_lsb": None, "within_one_share": None}, rule.max_lsb, 0.0),
+        ({"within_tolerance": True}, rule.max_lsb, rule.min_share_within_one),
+    ):
+        report = dataclasses.replace(
+            report_of(candidate, "pass"), parity=dataclasses.replace(seen, **changed)
+        )
+        made = packed(tmp_path, "cortex-a-tflite", Recipe(method="minmax"), report).manifest.tolerance
+        assert (made.max_lsb, made.min_share_within_one) == (most, least)
 
 
 def candidate_step(folder: Path, target: str) -> tuple[float, ...]:
