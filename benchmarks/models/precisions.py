@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from benchmarks.models.packages import Places
-from benchmarks.models.rounding import cosines, first_outputs
+from benchmarks.models.rounding import case_of, cosines, first_outputs
 from benchmarks.models.zoo import by_id
 from host_tools.cli.arguments import count
 from host_tools.cli.progress import ProgressBars
 from host_tools.lower.lowering import lower
-from host_tools.model.reference import FloatRunner
-from host_tools.observe import open_data
 from host_tools.recipe import Recipe
 from host_tools.stages import prepare_uncalibrated
 from host_tools.target_profiles import load_profile
@@ -73,31 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     entry, places = by_id(MODEL), Places(packages=chosen.models.resolve(), data=Path())
     with tempfile.TemporaryDirectory() as name, ProgressBars(quiet=False) as progress:
-        folder = Path(name)
-        entry.file_in(folder).write_bytes(entry.model(places, entry))
-        model = entry.load(folder)
-        for split, number in (("calib", chosen.calibration), ("eval", chosen.samples)):
-            np.savez(folder / f"{split}.npz", **entry.samples(places, split, number))  # type: ignore[arg-type]  # one of the two splits
-        fitted, compared = (
-            open_data(folder / f"{split}.npz", inputs=model.inputs) for split in ("calib", "eval")
-        )
-        exact = FloatRunner(model, threads=chosen.threads)
-        progress.stage("Float model", len(compared))
-        wanted = []
-        for sample in compared:
-            wanted.append(exact.run(sample.arrays)[model.outputs[0].name].reshape(-1))
-            progress.step()
-        print(f"{MODEL}: {len(compared)} sentences to compare on, {len(fitted)} that GPTQ looks at")
+        case = case_of(entry, places, Path(name), chosen, progress)
+        print(f"{MODEL}: {len(case.compared)} sentences to compare on, {len(case.fitted)} that GPTQ looks at")
         print("| precision | target | mean cosine | lowest | MB |\n|---|---|---|---|---|", flush=True)
         for kind in KINDS:
             recipe = Recipe(precision=kind.precision, group=kind.group, rounding=kind.rounding)
             for target in kind.targets:
                 profile = load_profile(target)
                 made = prepare_uncalibrated(
-                    model, profile, recipe, data=fitted, threads=chosen.threads, progress=progress
+                    case.model, profile, recipe, data=case.fitted, threads=chosen.threads, progress=progress
                 )
                 payload = lower(made.model, made.plan, profile)
-                cosine = cosines(wanted, first_outputs(payload, compared, threads=chosen.threads))
+                found = first_outputs(payload, case.compared, threads=chosen.threads)
+                cosine = cosines(case.wanted, found)
                 size = sum(map(len, payload.files.values())) / 1e6
                 group = f":{kind.group}" if kind.group else ""
                 what = f"{kind.precision}{group}{'' if kind.rounding == 'nearest' else f' {kind.rounding}'}"

@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from benchmarks.models.zoo import Entry
     from host_tools.lower.payload import Payload
+    from host_tools.model import FloatModel
     from host_tools.observe.calibration_set import CalibrationSet
+    from host_tools.progress import Progress
     from host_tools.recipe import RoundingMethod, ScalingMethod
 
 METHODS: Final[tuple[tuple[ScalingMethod, RoundingMethod], ...]] = (
@@ -57,20 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     entry, places = by_id(chosen.model), Places(packages=chosen.models.resolve(), data=chosen.data.resolve())
     profile = load_profile(chosen.target)
     with tempfile.TemporaryDirectory() as name, ProgressBars(quiet=False) as progress:
-        folder = Path(name)
-        entry.file_in(folder).write_bytes(entry.model(places, entry))
-        model = entry.load(folder)
-        for split, number in (("calib", chosen.calibration), ("eval", chosen.samples)):
-            np.savez(folder / f"{split}.npz", **entry.samples(places, split, number))  # type: ignore[arg-type]  # one of the two splits
-        fitted, compared = (
-            open_data(folder / f"{split}.npz", inputs=model.inputs) for split in ("calib", "eval")
-        )
-        exact = FloatRunner(model, threads=chosen.threads)
-        progress.stage("Float model", len(compared))
-        wanted = []
-        for sample in compared:
-            wanted.append(exact.run(sample.arrays)[model.outputs[0].name].reshape(-1))
-            progress.step()
+        case = case_of(entry, places, Path(name), chosen, progress)
+        model, fitted, compared, wanted = case.model, case.fitted, case.compared, case.wanted
         print(
             f"{chosen.model} on {chosen.target}: {len(fitted)} samples to fit, {len(compared)} to compare on"
         )
@@ -126,6 +118,36 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=count, default=500, metavar="N", help="samples to compare on")
     parser.add_argument("--threads", type=count, default=1, metavar="N")
     return parser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """A model, samples that methods look at, others to compare on, and its first output on those, flattened."""
+
+    model: FloatModel
+    fitted: CalibrationSet
+    compared: CalibrationSet
+    wanted: list[NDArray[np.generic]]
+
+
+def case_of(
+    entry: Entry, places: Places, folder: Path, chosen: argparse.Namespace, progress: Progress
+) -> Case:
+    """Write a model and its samples into a folder, as many as ``calibration`` and ``samples`` say, and run it on ``threads``."""
+    entry.file_in(folder).write_bytes(entry.model(places, entry))
+    model = entry.load(folder)
+    for split, number in (("calib", chosen.calibration), ("eval", chosen.samples)):
+        np.savez(folder / f"{split}.npz", **entry.samples(places, split, number))  # type: ignore[arg-type]  # one of the two splits
+    fitted, compared = (
+        open_data(folder / f"{split}.npz", inputs=model.inputs) for split in ("calib", "eval")
+    )
+    exact = FloatRunner(model, threads=chosen.threads)
+    progress.stage("Float model", len(compared))
+    wanted = []
+    for sample in compared:
+        wanted.append(exact.run(sample.arrays)[model.outputs[0].name].reshape(-1))
+        progress.step()
+    return Case(model=model, fitted=fitted, compared=compared, wanted=wanted)
 
 
 def first_outputs(payload: Payload, data: CalibrationSet, *, threads: int) -> list[NDArray[np.float64]]:

@@ -10,12 +10,9 @@ import numpy as np
 from device_agent.contract.manifest import PayloadTensor
 from host_tools.errors import LoweringError
 from host_tools.lower.integers import rebased
-from host_tools.model.table_rows import table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import onnx_ir as ir
 
     from device_agent.contract.manifest import WireType
     from host_tools.model.float_model import TensorSpec
@@ -53,15 +50,10 @@ def payload_tensors(
     return tuple(_payload_tensor(spec, integers.get(spec.name)) for spec in specs)
 
 
-def with_rows(tensors: Sequence[PayloadTensor], model: ir.Model) -> tuple[PayloadTensor, ...]:
-    """Return a payload's inputs with the rows of the table that their numbers are looked up in, where the model's graph shows it."""
-    tables = table_rows(model)
-    return tuple(
-        replace(tensor, rows=tables[tensor.source_name].rows)
-        if tensor.source_name in tables and tensor.scale is None and tensor.dtype not in ("float32", "bool")
-        else tensor
-        for tensor in tensors
-    )
+def with_rows(tensors: Sequence[PayloadTensor], inputs: Sequence[TensorSpec]) -> tuple[PayloadTensor, ...]:
+    """Return a payload's inputs with the rows of the table that their numbers are looked up in, where the model's say so."""
+    rows = {spec.name: spec.rows for spec in inputs}
+    return tuple(replace(tensor, rows=rows.get(tensor.source_name)) for tensor in tensors)
 
 
 def wire_type(name: str, qparams: QParams) -> WireType:

@@ -144,7 +144,7 @@ def pack(
         ),
         payload=tuple(described[name] for name in payload_names),
         members=tuple(member for name, member in described.items() if name not in payload_names),
-        inputs=with_rows(payload.inputs, model.graph),
+        inputs=with_rows(payload.inputs, model.inputs),
         outputs=payload.outputs,
         preprocessing=declared if isinstance(declared, Preprocessing) else None,
         golden=tuple(samples),

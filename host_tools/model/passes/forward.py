@@ -45,9 +45,7 @@ def fold_forward(editor: GraphEditor, *, keeps_weights: bool = False) -> str | N
             continue
         if not affine.shift.any() or not any(map(_is_padded, readers)):
             if _put_into(editor, readers, affine):
-                editor.graph.remove(
-                    node, safe=True
-                )  # else it would still count as a reader of the one before
+                editor.graph.remove(node, safe=True)  # else it still counts as a reader of the one before
                 folded += 1
         else:
             folded += _scale_past_shift(editor, node, affine, readers)

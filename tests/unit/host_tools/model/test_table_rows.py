@@ -94,7 +94,7 @@ def test_the_smallest_of_several_tables_counts_along_its_own_axis(tmp_path: Path
 
 def test_an_artifact_says_the_rows_of_inputs_of_integers_alone(tmp_path: Path) -> None:
     encoder = load(write_encoder(tmp_path / "encoder.onnx", types=True))
-    tensors = with_rows(payload_tensors(encoder.inputs, {}), encoder.graph)
+    tensors = with_rows(payload_tensors(encoder.inputs, {}), encoder.inputs)
     assert {tensor.name: tensor.rows for tensor in tensors} == {
         "input_ids": VOCABULARY,
         "attention_mask": None,
