@@ -25,8 +25,9 @@ _FILLING = "[PAD]"
 
 @cache
 def sentences() -> tuple[str, ...]:
-    """Return every plain sentence of ``docs/*.md``, in order, each once."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(_DOCUMENTS.glob("*.md")))
+    """Return every plain sentence of ``docs/*.md``, then of the decisions in ``docs/adr``, in order, each once."""
+    paths = (*sorted(_DOCUMENTS.glob("*.md")), *sorted(_DOCUMENTS.glob("adr/*.md")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
     return tuple(dict.fromkeys(_SENTENCE.findall(text)))
 
 

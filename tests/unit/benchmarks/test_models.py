@@ -110,7 +110,7 @@ def test_tokens_are_the_longest_pieces_of_the_vocabulary() -> None:
 
 
 def test_sentences_are_plain_and_enough() -> None:
-    assert len(sentences()) > 200
+    assert len(sentences()) >= 2 * 500  # each split has enough for the figures of docs/precisions.md
     assert len(set(sentences())) == len(sentences())
 
 
