@@ -85,6 +85,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DAYS",
         help="how old a run may be (default: 30)",
     )
+    create.add_argument(
+        "--attestation-rig",
+        action="append",
+        default=[],
+        dest="attestation_rigs",
+        metavar="NAME",
+        help="suites count only where they passed on this rig, or on another that is named (default: any)",
+    )
+    create.add_argument(
+        "--attestation-least",
+        action="append",
+        default=[],
+        type=_least,
+        metavar="SUITE=NUMBER",
+        help="how long a suite must have been: soak and sustained_heat (seconds), power_cuts, offline (windows)",
+    )
     create.add_argument("--by", default="", metavar="NAME", help="who makes it (default: the user)")
     _action(actions, "list", "show all releases")
     show = _action(actions, "show", "show one release")
@@ -126,6 +142,14 @@ def run_create(options: argparse.Namespace) -> int:
     return 0
 
 
+def _least(text: str) -> tuple[str, float]:
+    """Read ``SUITE=NUMBER``."""
+    suite, equals, value = text.partition("=")
+    if not suite or not equals:
+        raise argparse.ArgumentTypeError(f"expected SUITE=NUMBER, like soak=3600, got {text!r}")
+    return suite, above_zero(value)
+
+
 def _policy(options: argparse.Namespace) -> AttestationPolicy | None:
     """Return what is asked of attestations; None: none are."""
     from host_tools.errors import InputError  # noqa: PLC0415  see above
@@ -133,9 +157,15 @@ def _policy(options: argparse.Namespace) -> AttestationPolicy | None:
     from host_tools.repository.attestation_policy import SUITES, AttestationPolicy  # noqa: PLC0415  see above
 
     if not options.attestations:
-        if options.attestation_keys or options.attestation_suites:
+        asked = (
+            options.attestation_keys,
+            options.attestation_suites,
+            options.attestation_rigs,
+            options.attestation_least,
+        )
+        if any(asked):
             raise InputError(
-                "--attestation-key and --attestation-suite say nothing without an attestation.",
+                "--attestation-key, -suite, -rig and -least say nothing without an attestation.",
                 hint="Name it: --require-attestation FILE.",
             )
         return None
@@ -144,6 +174,8 @@ def _policy(options: argparse.Namespace) -> AttestationPolicy | None:
         keys=tuple(read_public_key(Path(path)) for path in options.attestation_keys),
         suites=tuple(options.attestation_suites) or SUITES,
         max_age_days=options.attestation_days,
+        rigs=tuple(options.attestation_rigs),
+        least=dict(options.attestation_least),
     )
 
 

@@ -1,15 +1,17 @@
-"""What a release asks of the attestations of its artifacts: by whom, how new, which suites, and that nothing failed."""
+"""What a release asks of the attestations of its artifacts: by whom, how new, which suites, where, how long, and that nothing failed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from host_tools.errors import InputError, VerificationError
 from host_tools.repository.attestation_bundle import read_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from device_agent.contract.archive import ArtifactArchive
@@ -34,6 +36,15 @@ SUITES: Final = (
     "update_faults",
 )
 """The suites that ship (`hil/suites`), but for `latency_comparison`, which needs a second artifact."""
+LENGTHS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "soak": "soak_seconds",
+        "sustained_heat": "heat_seconds",
+        "power_cuts": "power_cuts_asked_for",
+        "offline": "offline_windows",
+    }
+)
+"""Suites that a gate is told how long to run, and the fact of an attestation that says it."""
 MAX_AGE_DAYS: Final = 30.0
 _DAY_SECONDS: Final = 86_400.0
 _AHEAD_SECONDS: Final = 300.0
@@ -49,12 +60,35 @@ class AttestationPolicy:
         keys: Who may have signed; one signature is enough.
         suites: Each of them must have passed, of every artifact, on at least one rig.
         max_age_days: Since the end of a run.
+        rigs: A suite counts only where it passed on one of these; empty: on any.
+        least: Suite of `LENGTHS` to the least that its run must have been asked for, in the fact's own unit.
     """
 
     bundles: tuple[Path, ...]
     keys: tuple[NamedKey, ...]
     suites: tuple[str, ...] = SUITES
     max_age_days: float = MAX_AGE_DAYS
+    rigs: tuple[str, ...] = ()
+    least: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Make the mapping read-only, and refuse what would ask for nothing.
+
+        Raises:
+            InputError: A length is asked of a suite that has none, or that is not asked for.
+        """
+        object.__setattr__(self, "least", MappingProxyType(dict(self.least)))
+        for suite in self.least:
+            if suite not in LENGTHS:
+                raise InputError(
+                    f"--attestation-least: suite {suite!r} has no length.",
+                    hint=f"Those that have one: {', '.join(sorted(LENGTHS))}.",
+                )
+            if suite not in self.suites:
+                raise InputError(
+                    f"--attestation-least: suite {suite!r} is not asked for.",
+                    hint=f"Ask for it: --attestation-suite {suite}.",
+                )
 
 
 def require_attested(
@@ -69,7 +103,7 @@ def require_attested(
         InputError: A file cannot be read, or no key is named.
         ContractError: A file is no bundle of attestations.
         TrustError: A signature is by another key, or does not hold.
-        VerificationError: An artifact is not covered, a test failed, a run is too old, or a suite is missing.
+        VerificationError: An artifact is not covered, a test failed, a run is too old, or a suite is missing, was too short, or ran elsewhere.
     """
     if not policy.keys:
         raise InputError(
@@ -117,21 +151,50 @@ def _require_fresh(one: Attestation, name: str, policy: AttestationPolicy, now_s
 
 
 def _require_suites(of_it: Sequence[Attestation], name: str, policy: AttestationPolicy) -> None:
-    tests = [test for one in of_it for test in one.tests]
-    for suite in policy.suites:
-        of_suite = [test for test in tests if test.suite == suite]
-        if any(test.outcome in ("passed", "marginal") for test in of_suite):
-            continue
-        why = next((f"was skipped: {_first_line(test.reason)}" for test in of_suite), "was not run")
+    if policy.rigs and not any(one.rig in policy.rigs for one in of_it):
         raise VerificationError(
-            f"{name}: suite {suite!r} {why}.",
-            hint=f"{_again(name, suite)}, or name the suites that are asked for: --attestation-suite NAME.",
+            f"{name}: was tested on {_listed(one.rig for one in of_it)}, expected one of {_listed(policy.rigs)}.",
+            hint=_again(name, rig=policy.rigs[0]),
         )
+    counting = [one for one in of_it if not policy.rigs or one.rig in policy.rigs]
+    for suite in policy.suites:
+        if not any(
+            _passed(one, suite) and _length(one, suite) >= policy.least.get(suite, 0) for one in counting
+        ):
+            raise VerificationError(
+                f"{name}: suite {suite!r} {_why_not(counting, suite, policy)}.",
+                hint=f"{_again(name, suite, *policy.rigs[:1])}, or name the suites that are asked for: --attestation-suite NAME.",
+            )
 
 
-def _again(name: str, suite: str = "") -> str:
+def _passed(one: Attestation, suite: str) -> bool:
+    return any(test.suite == suite and test.outcome in ("passed", "marginal") for test in one.tests)
+
+
+def _length(one: Attestation, suite: str) -> float:
+    """Return how long a suite was asked to be, finite; 0 where that is not said, or by no number."""
+    try:
+        length = float(one.facts.get(LENGTHS.get(suite, ""), 0))
+    except ValueError:
+        return 0.0
+    return max(length, 0.0) if math.isfinite(length) else 0.0
+
+
+def _why_not(counting: Sequence[Attestation], suite: str, policy: AttestationPolicy) -> str:
+    where = f" on {_listed(policy.rigs)}" if policy.rigs else ""
+    if lengths := [_length(one, suite) for one in counting if _passed(one, suite)]:
+        return f"passed with {LENGTHS[suite]} = {max(lengths):g}{where}, expected at least {policy.least[suite]:g}"
+    reasons = [test.reason for one in counting for test in one.tests if test.suite == suite]
+    return f"was skipped{where}: {_first_line(reasons[0])}" if reasons else f"was not run{where}"
+
+
+def _listed(rigs: Iterable[str]) -> str:
+    return " or ".join(repr(rig) for rig in dict.fromkeys(rigs))
+
+
+def _again(name: str, suite: str = "", rig: str = "NAME") -> str:
     chosen = f" --suite {suite}" if suite else ""
-    return f"Test it: edgewright hil gate {name}{chosen} --rig NAME --keys DIR"
+    return f"Test it: edgewright hil gate {name}{chosen} --rig {rig} --keys DIR"
 
 
 def _first_line(reason: str) -> str:

@@ -256,6 +256,51 @@ def test_a_failure_on_one_rig_is_not_made_up_for_by_another(bench: Bench) -> Non
         bench.require()
 
 
+def test_only_rigs_that_are_named_count(bench: Bench) -> None:
+    bench.write(bench.of_it(), bench.of_it(rig="pi", tests=(one_test("parity::test_outputs"),)))
+    assert len(bench.require(rigs=("local",))) == len(bench.require(rigs=("pi", "local"))) == 2
+    with pytest.raises(VerificationError, match=r"suite 'smoke' was not run on 'pi'.*--suite smoke --rig pi"):
+        bench.require(rigs=("pi",))
+    with pytest.raises(
+        VerificationError, match=r"was tested on 'local' or 'pi', expected one of 'jetson'.*--rig jetson"
+    ):
+        bench.require(rigs=("jetson",))
+    bench.write(bench.of_it(), bench.of_it(rig="pi", tests=(one_test("smoke::test_up", "failed", "slow"),)))
+    with pytest.raises(VerificationError, match="failed on rig 'pi'"):
+        bench.require(rigs=("local",))  # a failure counts wherever it was
+
+
+def test_a_suite_that_was_too_short_does_not_count(bench: Bench) -> None:
+    soak = {"suites": ("soak",), "tests": (one_test("soak::test_memory"),)}
+    bench.write(
+        bench.of_it(**soak, facts={"soak_seconds": "30"}), bench.of_it(**soak, facts={"soak_seconds": "3600"})
+    )
+    assert len(bench.require(suites=("soak",), least={"soak": 3600.0})) == 2
+    told = r"suite 'soak' passed with soak_seconds = 3600, expected at least 86400.*--suite soak"
+    with pytest.raises(VerificationError, match=told):
+        bench.require(suites=("soak",), least={"soak": 86_400.0})
+    for facts in ({}, {"soak_seconds": "long"}, {"soak_seconds": "nan"}, {"soak_seconds": "-5"}):
+        bench.write(bench.of_it(**soak, facts=facts))
+        assert bench.require(suites=("soak",))
+        with pytest.raises(VerificationError, match="expected at least 1"):
+            bench.require(suites=("soak",), least={"soak": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("least", "says"),
+    [
+        ({"smoke": 1.0}, "suite 'smoke' has no length.*offline, power_cuts, soak, sustained_heat"),
+        ({"soak": 1.0}, "suite 'soak' is not asked for.*--attestation-suite soak"),
+    ],
+)
+def test_a_length_that_would_ask_for_nothing_is_refused(
+    bench: Bench, least: dict[str, float], says: str
+) -> None:
+    bench.write(bench.of_it())
+    with pytest.raises(InputError, match=says):
+        bench.require(least=least)
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "says"),
     [
@@ -307,7 +352,15 @@ def test_a_release_is_signed_only_with_its_attestations_which_are_kept(
     assert main(create) == 2
     assert "no key is trusted" in capsys.readouterr().err
     suites = ["--attestation-suite=smoke", "--attestation-suite=parity"]
-    assert main([*create, f"--attestation-key={public}", *suites]) == 0
+    assert main([*create, f"--attestation-key={public}", *suites, "--attestation-rig=pi"]) == 4
+    assert "was tested on 'local', expected one of 'pi'" in capsys.readouterr().err
+    assert main([*create, f"--attestation-key={public}", *suites, "--attestation-least=soak=60"]) == 2
+    assert "suite 'soak' is not asked for" in capsys.readouterr().err
+    for wrong in ("soak", "=60", "soak=0", "soak=long"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*create, f"--attestation-least={wrong}"])
+        assert "--attestation-least: expected" in capsys.readouterr().err
+    assert main([*create, f"--attestation-key={public}", *suites, "--attestation-rig=local"]) == 0
     (kept,) = (folder / "releases").glob("*.intoto.jsonl")
     assert kept.read_bytes() == bench.bundle.read_bytes()
     assert main(["release", "list", f"--repository={folder}"]) == 0
