@@ -102,6 +102,12 @@ class PlanView:
         planned = self.plan.tensors.get(name)
         return planned is not None and planned.float_type == "float16"
 
+    def is_stored(self, node: ir.Node, index: int) -> bool:
+        """Whether a constant input lies in the file as codes although the node reads and writes floats."""
+        if self.plan.precision == "int8" or not self.is_constant(node, index):
+            return False
+        return self.qparams(input_name(node, index)) is not None
+
     def output_quantization(self, node: ir.Node, index: int = 0) -> Quantization | None:
         """Return the parameters that the node writes: None for a float node, the plan's for an integer one.
 

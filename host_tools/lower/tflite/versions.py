@@ -144,6 +144,12 @@ def _depthwise(op: _Signature) -> int:
     return 2 if dilated else 1
 
 
+def _embedding_lookup(op: _Signature) -> int:
+    table = op.inputs[1]
+    is_per_channel = table.quantization is not None and table.quantization.is_per_channel
+    return 4 if is_per_channel or table.type == "INT4" else 1
+
+
 def _fully_connected(op: _Signature) -> int:
     hybrid = _hybrid(op, per_tensor=3, per_channel=12)
     if hybrid is not None:
@@ -208,6 +214,7 @@ _SPECIAL = MappingProxyType(
         "CONV_2D": _convolution,
         "DEPTHWISE_CONV_2D": _depthwise,
         "DEQUANTIZE": _dequantize,
+        "EMBEDDING_LOOKUP": _embedding_lookup,
         "FULLY_CONNECTED": _fully_connected,
         "TRANSPOSE_CONV": _transpose_conv,
         "MUL": _mul,
@@ -242,6 +249,7 @@ _RUNTIMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "DEQUANTIZE": ("1.13.1", "1.14.0", "1.15.0", "2.2.0", "2.7.0", "2.18.0"),
         "DIV": ("1.6.0", "2.3.0"),
         "ELU": ("1.14.0",),
+        "EMBEDDING_LOOKUP": ("1.13.0", "1.14.0", "1.14.0", "2.18.0"),
         "EQUAL": ("1.14.0",),
         "EXP": ("1.7.0",),
         "FLOOR": ("1.9.0",),
@@ -329,6 +337,7 @@ def cure() -> str:
 _REASONS: Mapping[tuple[str, int], str] = MappingProxyType(
     {
         ("DEQUANTIZE", 3): "it reads float16",
+        ("EMBEDDING_LOOKUP", 4): "each row has a scale of its own",
         ("FULLY_CONNECTED", 5): "its input has more than two dimensions",
         ("CONV_2D", 6): "it is a grouped convolution",
         ("TRANSPOSE_CONV", 4): "it has a fused activation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 from host_tools import layouts
 from host_tools.lower.tflite import axes
 from host_tools.lower.tflite.emit.arithmetic import read_broadcast
+from host_tools.lower.tflite.emit.convolution import read_weights
 from host_tools.lower.tflite.emit.formula import Formula
 from host_tools.lower.tflite.graph import Options
 from host_tools.lower.tflite.layout import shape_of
@@ -41,6 +43,9 @@ def gather(session: Session, node: ir.Node) -> None:
     Raises:
         LoweringError: The indices are of a type that TFLite's kernel does not take.
     """
+    if session.is_stored(node, 0):
+        look_up(session, node)
+        return
     indices = node.inputs[1]
     rank_of_indices = len(shape_of(indices)) if indices is not None else 0
     result = node.outputs[0]
@@ -60,6 +65,29 @@ def gather(session: Session, node: ir.Node) -> None:
         formula.deliver(
             session.reshape(found, shape_of(result), node), layouts.natural(len(shape_of(result)))
         )
+
+
+def look_up(session: Session, node: ir.Node) -> None:
+    """Write a Gather of rows of a table that is stored as codes: an EMBEDDING_LOOKUP, which makes floats of those that it takes.
+
+    Raises:
+        LoweringError: The indices are of a type that TFLite's kernels do not take.
+    """
+    formula = Formula(session, node)
+    weights = read_weights(session, node, 0, channel_axis=0)
+    table = session.graph.constant(weights.name, weights.values, weights.quantization(0))
+    rows, columns = weights.values.shape
+    chosen = positive_indices(session, node, 1, [rows])
+    if session.graph.tensors[chosen].type == "INT64":
+        # A Cast drops bits: what is out of range stays so, and fails, instead of becoming some row.
+        below, above = (session.graph.constant("bound", np.asarray([one], np.int64)) for one in (-1, rows))
+        chosen = formula.largest(formula.smallest(chosen, above), below)
+        chosen = formula.one("CAST", chosen, options=Options(kind="CastOptions"), type_="INT32")
+    count = math.prod(formula.shape(chosen))
+    flat = session.reshape(chosen, (count,), node)
+    found = formula.one("EMBEDDING_LOOKUP", flat, table, shape=(count, columns), type_="FLOAT32")
+    shape = shape_of(node.outputs[0])
+    formula.deliver(session.reshape(found, shape, node), layouts.natural(len(shape)))
 
 
 def positive_indices(session: Session, node: ir.Node, index: int, extents: Sequence[int]) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from device_agent.contract.errors import EngineError
 from device_agent.engines import load_engine
 from device_agent.sources.adapt import to_payload, to_source
 from host_tools.lower.lowering import lower
@@ -106,7 +107,7 @@ def test_dynamic_products_are_those_of_integers(tmp_path: Path) -> None:
 
 
 def test_writing_holds_no_more_copies_than_it_must(tmp_path: Path) -> None:
-    """A table that stays in float, and scales by the thousand beside the constants; counted is what is asked for, whatever the allocator does."""
+    """A large table, and scales by the thousand beside the constants; counted is what is asked for, whatever the allocator does."""
     numbers = np.random.default_rng(10)
     sizes = {"table": (24_000, 64), "wide": (64, 8192)}
     weights = {name: numbers.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
@@ -123,6 +124,40 @@ def test_writing_holds_no_more_copies_than_it_must(tmp_path: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert stored(payload)["table"] == (schema.TensorType.FLOAT32, weights["table"].nbytes)
+    assert stored(payload)["table"] == (schema.TensorType.INT8, weights["table"].size)
     size = sum(array.nbytes for array in weights.values())
     assert peak < 3 * size, f"{peak / size:.2f}"
+
+
+@pytest.mark.parametrize("precision", ["int8-dynamic", "weights-int8", "weights-int4"])
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (2, 1, 3)])
+def test_a_table_of_codes_gives_the_rows_of_their_numbers(
+    tmp_path: Path, precision: PlanPrecision, dtype: str, shape: tuple[int, ...]
+) -> None:
+    sizes = ",".join(map(str, shape))
+    text = f"""net ({dtype}[{sizes}] ids) => (float[{sizes},41] row) {{
+        row = Gather <axis = 0> (table, ids)
+    }}"""
+    table = (
+        np.random.default_rng(3).standard_normal((50, 41)) * np.geomspace(1e-3, 1e3, 50)[:, None]
+    ).astype(np.float32)
+    _, plan, payload = made(network(tmp_path, text, {"table": table}), TARGET, precision)
+    assert stored(payload)["table"] == (schema.TensorType.INT8, table.size)
+    qparams = plan.tensors["table"].qparams
+    assert qparams is not None
+    codes = np.clip(np.rint(table / np.asarray(qparams.scale)[:, None]), -127, 127)
+    exact = (codes * np.asarray(qparams.scale)[:, None].astype(np.float32)).astype(np.float32)
+    ids = np.asarray([0, 49, 7, 7, -1, -50], dtype).reshape(shape)  # negative ones count from the end
+    assert np.allclose(given(payload, {"ids": ids})["row"], exact[ids], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [50, -51, 1 << 31, (1 << 32) + 3, -(1 << 32)])
+def test_a_row_that_there_is_not_fails_and_is_no_other_row(tmp_path: Path, wrong: int) -> None:
+    text = """net (int64[1,2] ids) => (float[1,2,40] row) {
+        row = Gather <axis = 0> (table, ids)
+    }"""
+    table = np.random.default_rng(3).standard_normal((50, 40)).astype(np.float32)
+    _, _, payload = made(network(tmp_path, text, {"table": table}), TARGET, "weights-int8")
+    with pytest.raises(EngineError):
+        given(payload, {"ids": np.asarray([[1, wrong]])})
