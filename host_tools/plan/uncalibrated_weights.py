@@ -111,7 +111,8 @@ class WeightStorage:
         else:
             axis = 0 if node.op_type == "Gather" else channel_axis(node) or 0
             bits = min(bits, self.profile.weights.bits) if is_dynamic else bits
-            qparams = choose_channels(values, axis=axis, bits=bits)
+            symmetric = rules.symmetric or is_dynamic or node.op_type not in _MATRICES
+            qparams = choose_channels(values, axis=axis, bits=bits, symmetric=symmetric)
         stored_size, float_size = stored_bytes(shape_of(value), qparams), values.size * _FLOAT_BYTES
         if stored_size >= float_size:
             return None, f"float32: its weight would take {stored_size} bytes instead of {float_size}"

@@ -46,17 +46,18 @@ def choose_groups(values: Float64, *, axis: int, size: int, bits: int, symmetric
     return _qparams(*in_place, bits=bits, symmetric=symmetric, axis=None, group=(axis, size))
 
 
-def choose_channels(values: Float64, *, axis: int, bits: int) -> QParams:
-    """Choose one symmetric scale for each index of ``axis``.
+def choose_channels(values: Float64, *, axis: int, bits: int, symmetric: bool = True) -> QParams:
+    """Choose one scale for each index of ``axis``.
 
     Args:
         values: The weight.
         axis: The axis of channels.
         bits: 4 to 8.
+        symmetric: As of `choose_groups`.
     """
     rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
-    scale, zero_point = _rows(rows, bits=bits, symmetric=True)
-    return _qparams(scale, zero_point, bits=bits, symmetric=True, axis=axis, group=None)
+    scale, zero_point = _rows(rows, bits=bits, symmetric=symmetric)
+    return _qparams(scale, zero_point, bits=bits, symmetric=symmetric, axis=axis, group=None)
 
 
 def chosen_again(values: Float64, qparams: QParams) -> QParams:
@@ -66,10 +67,9 @@ def chosen_again(values: Float64, qparams: QParams) -> QParams:
         values: The values, in the weight's shape.
         qparams: Of the weight, from `choose_groups` or `choose_channels`.
     """
-    bits = bits_of(qparams)
+    bits, symmetric = bits_of(qparams), qparams.dtype in ("int4", "int8")
     if qparams.group_axis is None or qparams.group_size is None:
-        return choose_channels(values, axis=qparams.axis or 0, bits=bits)
-    symmetric = qparams.dtype in ("int4", "int8")
+        return choose_channels(values, axis=qparams.axis or 0, bits=bits, symmetric=symmetric)
     return choose_groups(
         values, axis=qparams.group_axis, size=qparams.group_size, bits=bits, symmetric=symmetric
     )

@@ -69,6 +69,21 @@ def test_channels_are_symmetric_and_within_half_a_step(values: np.ndarray, axis:
     assert (error <= steps * 0.5001).all()
 
 
+@given(values=weights(), axis=st.integers(0, 1), bits=st.integers(5, 8))
+def test_channels_with_zero_points_span_their_range_in_all_codes(
+    values: np.ndarray, axis: int, bits: int
+) -> None:
+    qparams = choose_channels(values, axis=axis, bits=bits, symmetric=False)
+    assert all(qparams.quant_min <= zero <= qparams.quant_max for zero in qparams.zero_point)
+    low, high = np.minimum(values.min(1 - axis), 0.0), np.maximum(values.max(1 - axis), 0.0)
+    levels = qparams.quant_max - qparams.quant_min
+    scale = np.asarray(qparams.scale)
+    assert (scale[low < high] <= np.maximum((high - low) / levels, 1.2e-38)[low < high] * 1.000001).all()
+    error = np.abs(values_of(codes_of(values, qparams), qparams) - values)
+    # The zero point is rounded, so that an end of the range lies up to half a step outside the grid.
+    assert (error <= np.expand_dims(scale, 1 - axis) * 1.0001).all()
+
+
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 9)),
     bits=st.sampled_from([4, 8]),

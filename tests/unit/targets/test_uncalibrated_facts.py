@@ -37,7 +37,7 @@ def test_only_engines_on_cpus_have_them() -> None:
 def test_products_are_had_in_each(name: str) -> None:
     for precision, rules in catalog.load(name).uncalibrated.items():
         assert {"Gemm", "MatMul"} <= rules.ops
-        assert rules.symmetric == (precision != "weights-int4" or name == "cortex-a-tflite")
+        assert rules.symmetric == (precision != "weights-int4")
         assert bool(rules.groups) == (precision in (*GROUPED, "int8-dynamic"))
     assert "weights-float16" in catalog.load(name).uncalibrated
     assert set(CLUSTERED).isdisjoint(catalog.load(name).uncalibrated) == (name == "cortex-a-tflite")

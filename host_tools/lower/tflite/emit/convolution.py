@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from host_tools.lower.tflite.session import Session
     from host_tools.plan.quantization_plan import IntegerType
 
+_HALF_OF_FOUR_BITS = 8
 _PADDING = {"SAME": 0, "VALID": 1}
 """Codes of Padding. Source: tflite/schema/schema.fbs."""
 
@@ -34,6 +35,7 @@ class Weights:
     Attributes:
         values: int8, float32, or float16 that is made float32 first.
         scales: float64 scales, shape (outputs,) or (1,); None for float.
+        zero_points: As many as scales; None for zeros.
         name: Of the initializer.
         stored: Where activations are floats: whether the codes are multiplied as they are (``dynamic``), or they, or float16, made float32
             first (``dequantized``). None: as the activations are.
@@ -45,13 +47,14 @@ class Weights:
     name: str
     stored: Literal["dynamic", "dequantized"] | None = None
     dtype: IntegerType = "int8"
+    zero_points: tuple[int, ...] | None = None
 
     def quantization(self, axis: int) -> Quantization | None:
         """Return the file's parameters with the channels along ``axis``."""
         if self.scales is None:
             return None
         scales = [float(scale) for scale in self.scales]
-        return Quantization.of(scales, [0] * self.scales.size, axis, dtype=self.dtype)
+        return Quantization.of(scales, self.zero_points or [0] * self.scales.size, axis, dtype=self.dtype)
 
 
 def filters_of(session: Session, weights: Weights, values: NDArray[np.generic], axis: int) -> int:
@@ -87,12 +90,16 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
             return Weights(values=values.astype(np.float16), scales=None, name=name, stored="dequantized")
         return Weights(values=values, scales=None, name=name)
     if session.plan.precision != "int8":
+        # TFLite has no unsigned type of 4 bits: codes and zero points move by 8, exactly.
+        is_unsigned = qparams.dtype == "uint4"
+        moved = _HALF_OF_FOUR_BITS if is_unsigned else 0
         return Weights(
-            values=codes_of(values, qparams).astype(np.int8),
+            values=(codes_of(values, qparams) - moved).astype(np.int8),
             scales=np.asarray(qparams.scale, np.float64),
             name=name,
             stored="dynamic" if session.is_dynamic(node) else "dequantized",
-            dtype=qparams.dtype,
+            dtype="int4" if is_unsigned else qparams.dtype,
+            zero_points=tuple(point - moved for point in qparams.zero_point),
         )
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
     if not session.is_integer(node):

@@ -46,7 +46,13 @@ def outputs(
 
 @pytest.mark.parametrize(
     ("precision", "group", "bits"),
-    [("weights-int4", 16, 4), ("weights-int4", 64, 4), ("weights-int8", None, 8), ("weights-int8", 32, 8)],
+    [
+        ("weights-int4", 16, 4),
+        ("weights-int4", 64, 4),
+        ("weights-int4", 0, 4),
+        ("weights-int8", None, 8),
+        ("weights-int8", 32, 8),
+    ],
 )
 def test_weights_stay_compressed_and_activations_float(
     tmp_path: Path, precision: PlanPrecision, group: int | None, bits: int

@@ -82,6 +82,20 @@ def test_weights_are_stored_as_codes_and_multiplied_as_floats(
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+def test_weights_to_one_side_of_zero_have_all_sixteen_codes(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(7)
+    weights = {name: numbers.uniform(1.0, 2.0, size).astype(np.float32) for name, size in SIZES.items()}
+    model = network(tmp_path, DENSE, weights)
+    _, plan, payload = made(model, TARGET, "weights-int4")
+    qparams = plan.tensors["up"].qparams
+    assert qparams is not None
+    assert (qparams.dtype, set(qparams.zero_point)) == ("uint4", {0})
+    assert stored(payload)["up"] == (schema.TensorType.INT4, 40 * 72 // 2)
+    x = numbers.uniform(0.0, 1.0, (1, 6, 40)).astype(np.float32)
+    expected = FloatRunner(with_stored_weights(model, plan), threads=1).run({"x": x})["scores"]
+    assert np.abs(given(payload, {"x": x})["scores"] - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("precision", ["int8-dynamic", "weights-int8"])
 def test_convolutions_too(tmp_path: Path, precision: PlanPrecision) -> None:
     model = network(tmp_path, IMAGE, image_constants())
