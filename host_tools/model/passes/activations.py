@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from host_tools.errors import UnsupportedOperatorError
 from host_tools.model.admission import label
-from host_tools.model.graph_editor import constant_of, scalar_of, sole_consumer
+from host_tools.model.graph_editor import constant_of, scalar_of, sole_consumer, static_shape
 
 if TYPE_CHECKING:
     from host_tools.model.graph_editor import GraphEditor
@@ -20,14 +20,16 @@ _TOLERANCE = 1e-6  # relative; an exporter writes 1/6 as the nearest float32
 
 
 def canonical_activations(editor: GraphEditor) -> str | None:
-    """Recognise HardSigmoid and HardSwish, then make every clamp a Clip with constant bounds or a Relu.
+    """Recognise HardSigmoid and HardSwish, then make every clamp a Clip with constant bounds, a Relu, or a Max and a Min of computed ones.
 
     Returns:
         A note with the count of hard activations recognised, or None.
 
     Raises:
-        UnsupportedOperatorError: A Clip bound is computed from data.
+        UnsupportedOperatorError: A Clip bound is computed from data, and is no number that broadcasts.
     """
+    for node in editor.nodes("Clip"):
+        _part_computed_bounds(editor, node)
     for node in editor.nodes("Min", "Max"):
         _clip_from_min_max(editor, node)
     for node in editor.nodes("Clip"):
@@ -47,6 +49,31 @@ def canonical_activations(editor: GraphEditor) -> str | None:
 def _is_float(node: ir.Node) -> bool:
     source = node.inputs[0]
     return source is not None and source.dtype == ir.DataType.FLOAT
+
+
+def _part_computed_bounds(editor: GraphEditor, node: ir.Node) -> None:
+    """Clip(x, low, high) is Min(Max(x, low), high), which takes bounds that are computed."""
+    data, bounds = node.inputs[0], node.inputs[1:3]
+    if (
+        data is None
+        or not _is_float(node)
+        or all(one is None or scalar_of(one) is not None for one in bounds)
+    ):
+        return
+    shapes = [static_shape(one) for one in bounds if one is not None]
+    rank = len(static_shape(data) or ())
+    if any(shape is None or len(shape) > rank or math.prod(shape) != 1 for shape in shapes):
+        return
+    parts: list[ir.Node] = []
+    for op_type, bound in zip(("Max", "Min"), bounds, strict=False):
+        if bound is not None:
+            parts.append(ir.node(op_type, [parts[-1].outputs[0] if parts else data, bound]))
+            parts[-1].outputs[0].shape, parts[-1].outputs[0].type = (
+                node.outputs[0].shape,
+                node.outputs[0].type,
+            )
+    parts[-1].name = node.name
+    editor.replace(node, parts)
 
 
 def _clip_from_min_max(editor: GraphEditor, node: ir.Node) -> None:

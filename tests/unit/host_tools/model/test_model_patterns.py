@@ -48,6 +48,18 @@ _LAYER_NORM = {"last": _ints(-1), "two": _number(2), "eps": _number(0.01)}
 _ROWS = "g (float[1,5] x) => (float[1,4] y)"
 
 PATTERNS = {
+    "clip_to_computed_bounds": Pattern(
+        "g (float[1,5] x, float[2] z) => (float[1,5] y) { low = ReduceMin<keepdims=0>(z) high = ReduceMax<keepdims=0>(z) y = Clip(x, low, high) }",
+        "ReduceMin ReduceMax Max Min",
+    ),
+    "clip_to_a_computed_and_a_constant_bound": Pattern(
+        "g (float[1,5] x, float[2] z) => (float[1,5] y) { high = ReduceMax<keepdims=0>(z) y = Clip(x, zero, high) }",
+        "ReduceMax Relu Min", {}, {"zero": _number(0)},
+    ),
+    "clip_below_what_is_found": Pattern(
+        "g (float[1,5] x) => (float[1,5] y) { most = ReduceMax<keepdims=0>(x) low = Sub(most, one) y = Clip(x, low) }",
+        "ReduceMax Sub Max", {}, {"one": _number(1)},
+    ),
     "batchnorm_into_conv": Pattern(
         f"{_IMAGE} {{ c = Conv(x, w) y = BatchNormalization<epsilon=0.001>(c, g, b, m, v) }}",
         "Conv", {"w": (4, 3, 3, 3), **_BN}, {"v": _positive(4)},

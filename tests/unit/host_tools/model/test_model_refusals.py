@@ -377,7 +377,7 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
 
 
 def test_clip_bound_from_data(tmp_path: Path) -> None:
-    proto = model_proto("g (float[1,4] x, float z) => (float[1,4] y) { y = Clip(x, z) }")
+    proto = model_proto("g (float[1,4] x, float[2] z) => (float[1,4] y) { y = Clip(x, z) }")
     assert "bound 'z' is computed" in refused(tmp_path, proto, UnsupportedOperatorError)
 
 
