@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 _REFUSED = 3
 _EVERY = "all"
 _PAYLOADS = (".xml", ".ewa")
+_MODELS = (".onnx", ".tflite")
+_ZIP = b"PK\x03\x04"
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what the file is; 3 when a target that was asked for refuses it."""
     kind = Path(options.file).suffix.lower()
-    if kind in (".onnx", ".tflite") or (kind not in _PAYLOADS and _is_tensorflow(Path(options.file))):
+    if kind not in _PAYLOADS and not _is_artifact(Path(options.file)):
         _require_unused(options, "digest", "an artifact (.ewa)")
         return _run_model(options)
     for name in ("targets", "shape", "constant", "signature", "tensorflow_python"):
@@ -56,10 +58,23 @@ def _require_unused(options: argparse.Namespace, name: str, meant: str) -> None:
         )
 
 
-def _is_tensorflow(path: Path) -> bool:
+def _is_artifact(path: Path) -> bool:
+    """Tell whether a path of any name is for the reader of archives: a zip that Keras did not write, or what is neither file nor folder."""
+    if path.suffix.lower() in _MODELS or path.is_dir() or not path.exists():
+        return False
+    if path.is_file() and not _begins_like_zip(path):
+        return False
     from host_tools.model.from_tensorflow.kinds import kind_of  # noqa: PLC0415 - onnx takes a second, which artifacts need not
 
-    return kind_of(path) is not None
+    return kind_of(path) is None
+
+
+def _begins_like_zip(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ZIP)) == _ZIP
+    except OSError:  # the reader of models words it
+        return False
 
 
 def _run_model(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from host_tools.lint.openvino import read_openvino
 from host_tools.lint.tflite import read_tflite
 from host_tools.plan.codebooks import clustered
 from host_tools.plan.plan_file import decode as decode_plan
+from host_tools.tflite_file import is_tflite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _ARTIFACT: Final = ".ewa"
 _PLAN: Final = "plan.json"
 _MOST_BYTES: Final = 4 << 30
+_MARKED_BYTES: Final = 8
+_ONNX_START: Final = b"\x08"  # the version of the format, which every writer puts first
 
 
 class FileError(InputError):
@@ -36,7 +39,7 @@ def read(path: Path) -> LintedFile:
     """Return what a file says of its operators and tensors.
 
     Args:
-        path: ``.ewa``, ``.tflite``, ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
+        path: ``.ewa``, ``.tflite``, ``.onnx``, or ``.xml`` with its ``.bin`` beside it; of another name what begins like TFLite or ONNX.
 
     Raises:
         FileError: It cannot be read, is of a kind that we do not know, or is not sound.
@@ -44,11 +47,7 @@ def read(path: Path) -> LintedFile:
         TrustError: A member of the artifact is not what its manifest says.
         PlanFileError: The artifact's plan is damaged.
     """
-    kind = path.suffix.lower()
-    if kind not in (_ARTIFACT, *_READERS):
-        raise FileError(
-            f"{path}: expected a file called *{_ARTIFACT}, *{', *'.join(_READERS)}, got {path.suffix or 'no ending'!r}."
-        )
+    kind = _kind_of(path)
     _require_file(path)
     if kind == _ARTIFACT:
         archive = ArtifactArchive.open(path)
@@ -68,6 +67,34 @@ def read(path: Path) -> LintedFile:
         _require_file(weights, hint="OpenVINO keeps the constants of an .xml in a .bin of the same name.")
         files[weights.name] = _bytes_of(weights)
     return _read(files, where=str(path), kind=kind)
+
+
+def _kind_of(path: Path) -> str:
+    """Return the ending that a file has, or should have by its first bytes.
+
+    Raises:
+        FileError: Neither says what it is, or it cannot be read.
+    """
+    kind = path.suffix.lower()
+    if kind in (_ARTIFACT, *_READERS):
+        return kind
+    if path.is_file():
+        start = _start_of(path)
+        if is_tflite(start):
+            return ".tflite"
+        if start.startswith(_ONNX_START):
+            return ".onnx"
+    raise FileError(
+        f"{path}: expected a file called *{_ARTIFACT}, *{', *'.join(_READERS)}, got {path.suffix or 'no ending'!r}."
+    )
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MARKED_BYTES)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}.") from error
 
 
 def _read(files: Mapping[str, bytes], *, where: str, kind: str) -> LintedFile:

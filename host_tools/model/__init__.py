@@ -12,6 +12,7 @@ Layout:
     constant_inputs.py --constant
     shapes.py         --shape, inference, static shapes
     opset.py          opset 18 to 21
+    old_operators.py  what operators of opset 12 and older meant
     graph_editor.py   edits that keep a graph valid
     topology.py       the graph by names: who reads what
     rounding.py       nodes that quantize as a target rounds

@@ -32,7 +32,8 @@ from host_tools.model.float_model import ElementType, FloatModel, TensorSpec
 from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.incoming import Incoming, receive
-from host_tools.model.opset import normalise_opset
+from host_tools.model.old_operators import tell_pixels
+from host_tools.model.opset import declared_opset, normalise_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
 from host_tools.model.passes.biases import add_biases
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _NO_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 _NO_CONSTANTS: Mapping[str, tuple[float, ...]] = MappingProxyType({})
+_IR_VERSION_OF_BARE_INITIALIZERS = 4  # before it, every initializer had to be an input too
 _ELEMENT_TYPES: Mapping[ir.DataType, ElementType] = MappingProxyType(
     {
         ir.DataType.FLOAT: "float32",
@@ -163,17 +165,20 @@ def _canonicalise(
     require_convertible(model)
     notes.append(_inline_functions(model))
     RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version, _IR_VERSION_OF_BARE_INITIALIZERS)
     lift_constants(model)
     require_finite(model.graph)
     notes.append(to_float32(model.graph))
     require_finite(model.graph, after=" after conversion to float32")
     fix_input_shapes(model.graph, shapes)
     _check(model)
+    declared = declared_opset(model)
     notes.append(normalise_opset(model))
     RemoveInitializersFromInputsPass()(model)
     TopologicalSortPass()(model)
     fix_input_shapes(model.graph, shapes)
     notes.append(fold(model))
+    tell_pixels(model.graph, declared)
     require_no_subgraphs(model.graph)
     editor = GraphEditor(model.graph)
     for run in (

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx import inliner, version_converter
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
+from host_tools.model.old_operators import tell_pixels, write_out_matrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +18,19 @@ LOWEST_READ = 7
 LOWEST, HIGHEST = 18, 21
 _IR_VERSION = 10  # the newest that every supported ONNX Runtime reads (1.18), and right for opset 21
 _DEEPEST = 8  # functions within functions; ONNX's own are two deep
+
+
+def declared_opset(model: ir.Model) -> int:
+    """Return the opset of ONNX's own operators.
+
+    Raises:
+        ModelError: None is declared.
+    """
+    imports = model.graph.opset_imports
+    declared = imports.get("", imports.get("ai.onnx"))
+    if declared is None:
+        raise ModelError("The model declares no opset of the default ONNX domain.", hint="Export it again.")
+    return declared
 
 
 def normalise_opset(model: ir.Model) -> str | None:
@@ -32,9 +46,7 @@ def normalise_opset(model: ir.Model) -> str | None:
         UnsupportedOperatorError: The converter cannot carry an operator over; its message is passed on.
     """
     imports = model.graph.opset_imports
-    declared = imports.get("", imports.get("ai.onnx"))
-    if declared is None:
-        raise ModelError("The model declares no opset of the default ONNX domain.", hint="Export it again.")
+    declared = declared_opset(model)
     if declared < LOWEST_READ:
         raise ModelError(
             f"The model is of opset {declared}; at least {LOWEST_READ} is needed.",
@@ -56,6 +68,7 @@ def _convert(model: ir.Model, declared: int, target: int) -> tuple[str, ...]:
     written_out: tuple[str, ...] = ()
     try:
         proto = ir.to_proto(model)
+        write_out_matrices(proto.graph, declared)
         if declared > target:
             proto, written_out = _with_bodies(proto)
         converted = ir.from_proto(_converted(proto, declared, target))
@@ -69,6 +82,7 @@ def _convert(model: ir.Model, declared: int, target: int) -> tuple[str, ...]:
         raise ModelError(f"The conversion from opset {declared} stopped at {reached} instead of {target}.")
     model.graph = converted.graph
     model.ir_version = _IR_VERSION
+    tell_pixels(model.graph, declared)
     return written_out
 
 

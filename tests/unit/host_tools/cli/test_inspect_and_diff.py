@@ -82,6 +82,22 @@ def test_files_that_are_quantized_already(tmp_path, capsys):
     assert "edgewright targets check" in capsys.readouterr().err
 
 
+def test_the_name_of_a_file_does_not_matter(network, tmp_path, capsys):
+    artifact = onnx_artifact(tmp_path / "small.ewa").read_bytes()
+    contents = {
+        "float onnx": (network.read_bytes(), "model"),
+        "float tflite": (small_tflite(), "model"),
+        "tflite": (fully_connected(version=4, per_channel=False), "payload"),
+        "onnx": (onnx_conv(zero_point=np.int8(0)), "payload"),
+        "artifact": (artifact, None),
+    }
+    for name, (content, kind) in contents.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert main(["inspect", str(path), "--json"]) == 0, capsys.readouterr().err
+        assert json.loads(capsys.readouterr().out).get("kind") == kind
+
+
 def test_a_float_tflite_file_is_a_model(tmp_path, capsys):
     path = tmp_path / "small.tflite"
     path.write_bytes(small_tflite())
@@ -172,6 +188,10 @@ def test_an_artifact_says_what_it_does_with_pictures(tmp_path, capsys, crop, siz
         (["small.ewa", "--shape", "x=1"], "--shape is about a float model"),
         (["peer.tflite", "--digest", "sha256:0"], "--digest is about an artifact"),
         (["torn.tflite"], "not a sound .tflite file"),
+        (["torn.bin"], "torn.bin is not an ONNX model, or was cut short"),
+        (["folder"], "folder is a directory, and no SavedModel"),
+        (["absent"], "no such file"),
+        (["torn.zip"], "torn.zip"),
     ],
 )
 def test_wrong_input_is_one_line(arguments, said, network, tmp_path, capsys, monkeypatch):
@@ -180,7 +200,10 @@ def test_wrong_input_is_one_line(arguments, said, network, tmp_path, capsys, mon
     (tmp_path / "peer.tflite").write_bytes(fully_connected(version=4, per_channel=False))
     for name in ("torn.onnx", "torn.tflite"):
         (tmp_path / name).write_bytes(network.read_bytes()[:500])
-    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "torn.bin").write_bytes(network.read_bytes()[:500])
+    (tmp_path / "torn.zip").write_bytes((tmp_path / "small.ewa").read_bytes()[:500])
+    for name in ("folder.onnx", "folder"):
+        (tmp_path / name).mkdir()
     assert main(["inspect", *arguments]) == 2
     told = capsys.readouterr()
     assert said in told.err
