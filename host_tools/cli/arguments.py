@@ -6,7 +6,7 @@ import argparse
 import math
 from datetime import datetime, timezone
 
-from targets.profile import GROUPED, PLAN_PRECISIONS
+from targets.profile import GROUPED, LARGEST_GROUP, PLAN_PRECISIONS
 
 _MOST_MINUTES = 60 * 24 * 30
 
@@ -68,7 +68,7 @@ def minutes(text: str) -> float:
 
 
 def precision(text: str) -> tuple[str, int | None]:
-    """Read ``weights-int4:32``: a precision, and the size of its groups where one is given."""
+    """Read ``weights-int4:32``: a precision, and the size of its groups where one is given; ``channel`` is 0, a scale each channel."""
     name, colon, size = text.partition(":")
     if name not in PLAN_PRECISIONS:
         raise argparse.ArgumentTypeError(f"expected one of {', '.join(PLAN_PRECISIONS)}, got {text!r}")
@@ -76,7 +76,15 @@ def precision(text: str) -> tuple[str, int | None]:
         return name, None
     if name not in GROUPED:
         raise argparse.ArgumentTypeError(f"{name} has no groups, got {text!r}")
-    return name, count(size)
+    return name, 0 if size in ("0", "channel") else _group(size)
+
+
+def _group(text: str) -> int:
+    if not text.isdecimal() or len(text) > len(str(LARGEST_GROUP)) or not 1 <= int(text) <= LARGEST_GROUP:
+        raise argparse.ArgumentTypeError(
+            f"expected channel, or a whole number of weights up to {LARGEST_GROUP}, behind the colon, got {text[:200]!r}"
+        )
+    return int(text)
 
 
 def share(text: str) -> float:

@@ -69,7 +69,8 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
         default=(None, None),
         metavar="PRECISION",
         help="int8: weights and activations, calibrated; int8-dynamic: activations quantized at run time; weights-int8[:GROUP] and "
-        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale; weights-kmeans8 and weights-kmeans4: each "
+        "weights-int4[:GROUP]: weights alone, GROUP of them on one scale, or all of a channel (:channel); "
+        "weights-kmeans8 and weights-kmeans4: each "
         "weight as indices into a codebook of its own; weights-float16: weights stored as half floats; "
         "see docs/precisions.md (default: int8)",
     )

@@ -15,6 +15,7 @@ from host_tools.plan.codebooks import store_in_codebooks
 from host_tools.plan.float16 import PRECISION, store_in_float16, stored_as_asked
 from host_tools.plan.planner import require_recipe
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST, NodePlan, QuantizationPlan, TensorPlan
+from host_tools.plan.stored_weights import weights_of
 from host_tools.plan.uncalibrated_weights import StoredWeight, WeightStorage, rules_of
 from targets.profile import CLUSTERED
 
@@ -74,7 +75,7 @@ def _in_codes(model: FloatModel, storage: WeightStorage) -> QuantizationPlan:
             weights[stored.value] = (stored, reason)
             stored_names.add(name)
     if not weights:
-        raise _nothing_smaller(storage)
+        raise _nothing_smaller(storage, {name: node.reason for name, node in nodes.items()})
     plan = _plan_of(storage, model, nodes, weights, method_reason=_method_reason(storage))
     return dataclasses.replace(plan, warnings=tuple(_warnings(storage, stored_names)))
 
@@ -88,7 +89,7 @@ def _in_float16(model: FloatModel, storage: WeightStorage) -> QuantizationPlan:
     bare = _bare(storage, model, "weights rounded to the nearest number of float16")
     plan = store_in_float16(model, bare, storage.profile, kept=storage.kept())
     if all(tensor.float_type == "float32" for tensor in plan.tensors.values()):
-        raise _nothing_smaller(storage)
+        raise _nothing_smaller(storage, _why_left(storage.network, plan))
     return plan
 
 
@@ -101,15 +102,35 @@ def _in_codebooks(model: FloatModel, storage: WeightStorage) -> QuantizationPlan
     bare = _bare(storage, model, "each weight's numbers in clusters of least squared error")
     plan = store_in_codebooks(model, bare, storage.profile, kept=storage.kept())
     if all(tensor.codebook is None for tensor in plan.tensors.values()):
-        raise _nothing_smaller(storage)
+        raise _nothing_smaller(storage, _why_left(storage.network, plan))
     return plan
 
 
-def _nothing_smaller(storage: WeightStorage) -> CapabilityError:
-    """Return the refusal of a model of which nothing would become smaller."""
+def _why_left(network: Network, plan: QuantizationPlan) -> Mapping[str, str]:
+    """Return why the weights of nodes stay in float32, by node."""
+    return {
+        name: plan.tensors[weight].reason for weight, nodes in weights_of(network).items() for name in nodes
+    }
+
+
+def _nothing_smaller(storage: WeightStorage, reasons: Mapping[str, str]) -> CapabilityError:
+    """Return the refusal of a model of which nothing would become smaller.
+
+    Args:
+        storage: How weights are stored.
+        reasons: Of nodes, why theirs stay in float32.
+    """
+    nodes = storage.network.nodes
+    seen = [
+        f"{nodes[name].op_type} {name!r}: {reason.rpartition('float32: ')[2]}"
+        for name, reason in reasons.items()
+        if nodes[name].op_type in storage.all_ops
+    ]
+    more = f", and {len(seen) - 1} more" if len(seen) > 1 else ""
+    why = f" ({seen[0]}{more})" if seen else ""
     return CapabilityError(
-        f"{storage.recipe.precision} on {storage.profile.id!r}: none of the model's {len(storage.network.nodes)} nodes has a weight that "
-        f"becomes smaller; expected a constant weight of {', '.join(sorted(storage.all_ops))}.",
+        f"{storage.recipe.precision} on {storage.profile.id!r}: none of the model's {len(nodes)} nodes has a weight that becomes smaller{why}; "
+        f"expected a constant weight of {', '.join(sorted(storage.all_ops))}.",
         hint="Choose another precision or target, or leave the model as it is.",
     )
 

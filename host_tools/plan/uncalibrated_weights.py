@@ -14,7 +14,7 @@ from host_tools.plan.weight_groups import choose_channels, choose_groups, stored
 from targets.profile import GROUPED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import onnx_ir as ir
 
@@ -166,12 +166,20 @@ def rules_of(profile: CapabilityProfile, recipe: Recipe) -> UncalibratedRules:
             hint=f"Ask for one of {', '.join(GROUPED)}, or leave the group out.",
         )
     if recipe.group is not None and recipe.group not in rules.groups:
-        legal = ", ".join(map(str, sorted(rules.groups)))
+        got = f"got {recipe.group or 'one scale a channel'} ([{recipe.precision}] groups)"
         raise CapabilityError(
-            f"{recipe.precision} on {profile.id!r} has groups of {legal} weights, got {recipe.group} ([{recipe.precision}] groups).",
-            hint=f"For example --precision {recipe.precision}:{rules.groups[0]}.",
+            f"{recipe.precision} on {profile.id!r} has {_sizes(rules.groups)}, {got}.",
+            hint=f"For example --precision {recipe.precision}:{rules.groups[0] or 'channel'}, which is group = {rules.groups[0]} in a recipe.",
         )
     return rules
+
+
+def _sizes(groups: Collection[int]) -> str:
+    """Say which groups a target has: so many weights on one scale, or all of a channel."""
+    sizes = ", ".join(str(size) for size in sorted(groups) if size)
+    if not sizes:
+        return "one scale a channel"
+    return f"groups of {sizes} weights{' or one scale a channel' if 0 in groups else ''}"
 
 
 def _reason(node: ir.Node, qparams: QParams, *, bits: int, is_dynamic: bool) -> str:

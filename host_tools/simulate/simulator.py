@@ -9,6 +9,7 @@ import numpy as np
 
 from host_tools.errors import DataError, LoweringError
 from host_tools.lower.coverage import require_coverage, require_precisions
+from host_tools.model.topology import network_of
 from host_tools.plan.planned_values import with_planned_values
 from host_tools.simulate.quantizer import Grid
 from host_tools.simulate.reading import PLAN_ANEW
@@ -107,6 +108,7 @@ class Simulator:
         self._profile = profile
         graph = model.graph.graph
         self._outputs = tuple(spec.name for spec in model.outputs)
+        self._types = _types_of(model)
         self._constants = {
             name: real_constant(value, plan, profile.rounding)
             for name, value in graph.initializers.items()
@@ -161,7 +163,10 @@ class Simulator:
         stored: dict[str, Array] = {**self._constants}
         for name, values in found:
             qparams = self._plan.tensors[name].qparams
-            stored[name] = values.astype(np.float32) if qparams is None else nearest_codes(values, qparams)
+            if qparams is not None:
+                stored[name] = nearest_codes(values, qparams)
+            else:  # rows of a table stay whole numbers: a node that stays in float takes them as nothing else
+                stored[name] = values.astype(self._types.get(name, np.dtype(np.float32)))
         for step in self._steps:
             if any(name not in stored for name in (*step.reads, *step.writes)):
                 continue
@@ -199,3 +204,9 @@ class Simulator:
         if qparams is None or name in self._constants:
             return stored.astype(np.float64)
         return Grid.of(qparams, where=name).real(stored)
+
+
+def _types_of(model: FloatModel) -> Mapping[str, np.dtype[np.generic]]:
+    """Return the types of the float model's values, as far as the graph tells them."""
+    values = network_of(model.graph).values
+    return {name: value.dtype.numpy() for name, value in values.items() if value.dtype is not None}

@@ -168,7 +168,11 @@ def test_data_are_needed_where_something_is_calibrated(model: Path) -> None:
     ("arguments", "status", "message"),
     [
         (("int8-dynamic:32", "--target", TARGET), 2, "int8-dynamic has no groups"),
-        (("weights-int4:none", "--target", TARGET), 2, "expected a whole number of at least 1"),
+        (
+            ("weights-int4:none", "--target", TARGET),
+            2,
+            "expected channel, or a whole number of weights up to 65536",
+        ),
         (
             ("weights-int3", "--target", TARGET),
             2,

@@ -6,8 +6,11 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from host_tools.cli.arguments import precision as precision_option
+from host_tools.errors import CapabilityError
 from host_tools.plan.check import PlanError, check
 from host_tools.plan.explain import explain
 from host_tools.plan.plan_file import decode, encode
@@ -20,9 +23,12 @@ from host_tools.recipe_file import parse_recipe
 from host_tools.recipe_values import RecipeError
 from targets import catalog
 from tests.unit.host_tools.lower.uncalibrated_networks import made, network
+from tests.unit.host_tools.plan.plan_models import float_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from host_tools.plan.quantization_plan import QuantizationPlan
 
@@ -205,3 +211,56 @@ def test_a_recipe_says_precision_and_group() -> None:
 def test_a_recipe_that_contradicts_itself_is_refused(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         parse_recipe(text.encode(), where="r.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "precision", "reason"),
+    [
+        (
+            "g (float[2,3,32] x) => (float[2,3,20] y) { [last] y = MatMul(x, w) }",
+            np.ones((2, 32, 20)),
+            "weights-int8",
+            "its weight has rank 3; codes are stored of matrices",
+        ),
+        (
+            "g (float[32,4] x) => (float[32,4] y) { [last] y = MatMul(w, x) }",
+            np.ones((32, 32)),
+            "int8-dynamic",
+            "it has no constant weight",
+        ),
+        (
+            "g (float[1,32] x) => (float[1,32] y) { [last] y = MatMul(x, w) }",
+            np.full((32, 32), 1e5),
+            "weights-float16",
+            "its largest magnitude is 100000, and that of float16 65504",
+        ),
+        (
+            "g (float[1,2] x) => (float[1,2] y) { [last] y = MatMul(x, w) }",
+            np.arange(4.0).reshape(2, 2),
+            "weights-kmeans4",
+            "its indices and codebook would take",
+        ),
+    ],
+)
+def test_why_nothing_becomes_smaller_is_told(
+    text: str, weights: NDArray[np.float64], precision: Any, reason: str
+) -> None:
+    model = float_model(text, {"w": weights.astype(np.float32)})
+    with pytest.raises(CapabilityError) as caught:
+        plan_uncalibrated(model, catalog.load(TARGET), Recipe(precision=precision))
+    assert f"becomes smaller (MatMul 'last': {reason}" in str(caught.value)
+
+
+def test_whole_channels_are_called_by_a_name_that_the_command_line_takes(tmp_path: Path) -> None:
+    model = network(tmp_path)
+    with pytest.raises(CapabilityError) as caught:
+        plan_uncalibrated(model, catalog.load("cortex-a-tflite"), Recipe(precision="weights-int4", group=16))
+    assert "weights-int4 on 'cortex-a-tflite' has one scale a channel, got 16" in str(caught.value)
+    assert "--precision weights-int4:channel" in str(caught.value)
+    assert precision_option("weights-int4:channel") == ("weights-int4", 0)
+    with pytest.raises(CapabilityError) as caught:
+        plan_uncalibrated(model, catalog.load(TARGET), Recipe(precision="weights-int4", group=0))
+    assert "groups of 16, 32, 64, 128, 256 weights, got one scale a channel" in str(caught.value)
+    both = Recipe(precision="weights-int4", group=48)
+    with pytest.raises(CapabilityError, match="256 weights or one scale a channel, got 48"):
+        plan_uncalibrated(model, catalog.load("x86_64-openvino"), both)

@@ -13,14 +13,18 @@ from onnx import helper, numpy_helper
 
 from host_tools.lower.lowering import lower
 from host_tools.observe import open_data
+from host_tools.observe.observer import observe
+from host_tools.plan.planner import plan
 from host_tools.processor import shortfall
 from host_tools.progress import Silent
+from host_tools.recipe import Recipe
 from host_tools.verify.candidate import Candidate, Evaluation
 from host_tools.verify.operator_parity import SAMPLES, OperatorMeter
 from host_tools.verify.verification_report import Budget, TargetReport
 from host_tools.verify.verifier import verify
 from targets import catalog
 from tests.e2e.small_network import samples
+from tests.unit.host_tools.lower.uncalibrated_networks import network
 from tests.unit.host_tools.small_candidate import small_candidate
 
 if TYPE_CHECKING:
@@ -38,11 +42,15 @@ QDQ_TARGETS = ("x86_64-onnxruntime", "generic-power-of-two", "nvidia-tensorrt")
 
 def verified(model: FloatModel, candidate: Candidate, folder: Path) -> TargetReport:
     np.save(folder / "evaluation.npy", samples(COUNT, seed=3))
+    return verified_on(folder / "evaluation.npy", model, candidate)
+
+
+def verified_on(data: Path, model: FloatModel, candidate: Candidate) -> TargetReport:
     found = verify(
         model,
         [candidate],
         evaluation=Evaluation(
-            data=open_data(folder / "evaluation.npy", inputs=model.inputs),
+            data=open_data(data, inputs=model.inputs),
             labels=None,
             metric=None,
             origin="",
@@ -168,3 +176,23 @@ def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
     assert meter.is_full
     assert meter.count == 0
     assert meter.result() == ()
+
+
+@pytest.mark.parametrize("target", ["x86_64-onnxruntime", "cortex-a-tflite"])
+def test_operators_behind_a_table_that_is_looked_up_are_compared(tmp_path: Path, target: str) -> None:
+    model, data = network(tmp_path), tmp_path / "data.npz"
+    numbers = np.random.default_rng(1)
+    np.savez(
+        data,
+        ids=numbers.integers(0, 50, (COUNT, 1, 6)),
+        more=numbers.standard_normal((COUNT, 1, 6, 40)).astype(np.float32),
+    )
+    samples_of_both = open_data(data, inputs=model.inputs)
+    statistics = observe(model, samples_of_both, histograms=False, threads=1, progress=Silent())
+    profile = catalog.load(target)
+    planned = plan(model, statistics, profile, Recipe(method="minmax"))
+    candidate = Candidate(profile=profile, model=model, plan=planned, payload=lower(model, planned, profile))
+    report = verified_on(data, model, candidate)
+    assert report.parity is not None
+    assert report.parity.operator_count > 0
+    assert not any("were not compared one by one" in warning for warning in report.warnings)
