@@ -24,7 +24,7 @@ def fake_quantize(values: Float32, qparams: QParams) -> Float32:
     Source: ONNX operators QuantizeLinear and DequantizeLinear.
     """
     scale, lowest, highest = aligned_range(qparams, values.ndim)
-    result: Float32 = values / scale
+    result: Float32 = np.asarray(values / scale)  # a number, of an array without axes
     np.rint(result, out=result)
     np.clip(result, lowest, highest, out=result)
     result *= scale

@@ -10,7 +10,7 @@ Canonical form, guaranteed by `host_tools.model.load` and relied on everywhere a
 - MatMul of a rank-2 input by a rank-2 constant is a Gemm; no operand of a MatMul is a vector;
 - Div by a constant is Mul by its reciprocal, unless that is zero or infinite in float32;
 - Conv, ConvTranspose and Gemm with a constant weight have a bias of shape (outputs,), zeros where the source has none;
-- Clip of floats has constant initializers for both bounds (missing ones are ±inf), and with a computed one is Max and Min; Clip(0, inf) is Relu;
+- Clip of floats has constant initializers for both bounds (missing ones are ±inf), with a computed one it is Max and Min; Clip(0, inf) is Relu;
 - x * HardSigmoid(x; 1/6, 1/2) is HardSwish;
 - attributes that an opset moved to inputs are constant initializers (Reshape shape, Slice, Pad, Squeeze, ReduceMean axes, Split sizes, ...);
 - no node reads constants only;

@@ -78,7 +78,7 @@ class Grid:
 
     def real(self, codes: Codes) -> Float64:
         """Return scale * (code - zero_point) in float64, exact for codes of 16 bits."""
-        return (codes.astype(np.float64) - self.zero_point) * float(self.scale)
+        return np.asarray((codes.astype(np.float64) - self.zero_point) * float(self.scale))
 
     def every_code(self) -> Codes:
         """Return all codes of the stored type in order, in use or not."""
@@ -149,6 +149,7 @@ class Quantizer:
         return look_up(table, codes)
 
     def _saturated(self, whole: Float64) -> Codes:
+        whole = np.asarray(whole)  # NumPy makes a number of what it computes of an array without axes
         whole += self.grid.zero_point
         np.clip(whole, self.low, self.high, out=whole)
         return whole.astype(self.grid.dtype)

@@ -98,10 +98,11 @@ def rounded_sum(terms: Sequence[Term], rounding: Rounding) -> Float64:
     value = terms[0].nearest()
     for term in terms[1:]:
         value = value + term.nearest()
+    value = np.asarray(value)  # NumPy makes a number of what it computes of arrays without axes
     if _is_exact(terms):
         return rounded(value, rounding)
     largest = sum(float(term.factors.largest) * term.largest_number() for term in terms)
-    whole = np.rint(value)
+    whole = np.asarray(np.rint(value))
     distance = np.abs(np.subtract(value, whole, out=value), out=value)
     nearly_half = 0.5 - largest * _ERROR
     if distance.size and distance.max() >= nearly_half:

@@ -637,3 +637,26 @@ def test_a_symmetric_target_has_no_code_for_every_pixel(workplace: Workplace) ->
     assert refusal["target"] == "amd-vitis-dpu"
     assert "--fold-preprocessing: pixels from 0 to 255 would be codes in steps of 4" in refusal["reason"]
     assert (workplace.folder / "out" / "small-0.1.0-cortex-a-tflite.ewa").exists()
+
+
+def test_values_without_axes_go_all_the_way(tmp_path):
+    """A clip to a number that is found: what a spectrum's own network does with its loudest part."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]> net (float[1,3,6,6] x) => (float[1,4,6,6] y) {
+            c = Conv (x, w)
+            most = ReduceMax <keepdims = 0> (c)
+            low = Sub (most, two)
+            y = Clip (c, low)
+        }"""
+    )
+    numbers = np.random.default_rng(1)
+    for name, array in (("w", numbers.standard_normal((4, 3, 1, 1))), ("two", np.asarray(2.0))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+    onnx.save(model, tmp_path / "net.onnx")
+    np.save(tmp_path / "data.npy", numbers.standard_normal((16, 1, 3, 6, 6)).astype(np.float32))
+    place = Workplace(tmp_path, tmp_path / "net.onnx", tmp_path / "data.npy")
+    targets = [f"--target={one}" for one in ("x86_64-onnxruntime", OPENVINO, "cortex-a-tflite")]
+    done = place.run(*targets, json_report=True)
+    assert done.returncode == 0, done.stderr
+    found = [one["target"] for one in json.loads(done.stdout)["targets"] if one["verdict"] == "pass"]
+    assert len(found) == 3

@@ -46,6 +46,12 @@ def test_fake_quantizing_per_channel_uses_each_scale() -> None:
     np.testing.assert_array_equal(found, [[1.0, 0.5]])
 
 
+def test_a_value_without_axes_is_fake_quantized_likewise() -> None:
+    found = fake_quantize(np.array(0.7, np.float32), qparams(0.5))
+    assert isinstance(found, np.ndarray)
+    assert (found.shape, float(found)) == ((), 0.5)
+
+
 @given(ARRAYS, SCALES)
 def test_the_sums_of_two_samples_are_those_of_both(values: np.ndarray, scale: float) -> None:
     parameters = qparams(scale)

@@ -87,4 +87,7 @@ def _run(node: ir.Node, inputs: Mapping[str, NDArray[np.generic]], opset: int) -
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for output in session.run(None, dict(inputs))]
+    feeds = {
+        name: np.asarray(array) for name, array in inputs.items()
+    }  # not a number, of a value without axes
+    return [np.asarray(output) for output in session.run(None, feeds)]

@@ -58,6 +58,8 @@ RARE: tuple[Case, ...] = (
     _case("average_pool_ceil", "1,2,6,6", "1,2,3,3", "y = AveragePool <kernel_shape = [3,3], strides = [2,2], ceil_mode = 1> (x)"),
     _case("average_pool_same_lower", "1,2,5,5", "1,2,5,5", 'y = AveragePool <kernel_shape = [2,2], auto_pad = "SAME_LOWER"> (x)'),
     _case("reduce_mean_all", "1,3,4,5", "1,1,1,1", "y = ReduceMean (x)"),
+    _case("values_without_axes", "1,3,4,5", "1,3,4,5", "p = ReduceMean <keepdims = 0> (x) h = Sub (p, half) q = Add (p, h) y = Max (x, q)", half=np.float32(0.5)),
+    _case("clip_to_a_number_that_is_found", "1,3,4,5", "1,3,4,5", "low = ReduceMean <keepdims = 0> (x) y = Clip (x, low)"),
     _case("reduce_mean_negative", "1,3,4,5", "1,3,4", "y = ReduceMean <keepdims = 0> (x, axes)", axes=_ints(-1)),
     _case("softmax_first", "3,5,7", "3,5,7", "y = Softmax <axis = 0> (x)"),
     _case("transpose_reversed", "1,3,4,5", "5,4,3,1", "y = Transpose (x)"),
