@@ -78,10 +78,13 @@ def tell_pixels(graph: ir.Graph, declared: int) -> None:
 
 
 def _nearest(node: ir.Node) -> str:
-    scales = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scales is None or not bool(np.any(scales < 1)):
+    array = constant_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if array is None:
         return "floor"
-    if node.attributes.get_string("mode", "nearest") == "nearest" and bool(np.any(scales > 1)):
+    scales = np.asarray(array, np.float64)
+    if not bool((scales < 1).any()):
+        return "floor"
+    if node.attributes.get_string("mode", "nearest") == "nearest" and bool((scales > 1).any()):
         raise UnsupportedOperatorError(
             f"{label(node)} takes the nearest pixel, and makes one axis smaller and another larger: scales {scales.tolist()}. "
             "In an opset before 11 that is two ways of rounding in one operator.",

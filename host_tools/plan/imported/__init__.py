@@ -5,6 +5,7 @@ Layout:
     schemes.py     one coding of the file as parameters of the target, or the obstacle
     known.py       which values have a coding, and which get one from a neighbour that only moves data
     parameters.py  parameters of every value and weight, and what is in their way
+    averages.py    averages that a target's one scale would cut off
 """
 
 from __future__ import annotations

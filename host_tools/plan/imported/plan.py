@@ -19,6 +19,7 @@ from host_tools.plan.check import breaches
 from host_tools.plan.codes import codes_of, values_of
 from host_tools.plan.float16 import stored_as_asked
 from host_tools.plan.grouping import group_values, is_same_scale, quantized_values
+from host_tools.plan.imported.averages import cut_averages
 from host_tools.plan.imported.known import known_codings, without_coding
 from host_tools.plan.imported.parameters import Parameters
 from host_tools.plan.placement import place
@@ -84,7 +85,11 @@ def plan_imported(model: FloatModel, profile: CapabilityProfile, recipe: Recipe)
         _require_none(parameters.obstacles.values(), profile, quantization)
         grouping = _grouped(network, placement, profile, names, parameters)
         settlement = _settlement(network, placement, profile, grouping, parameters)
-        rejected = _torn(network, grouping, parameters) or _unfit(settlement, profile, quantization)
+        rejected = (
+            cut_averages(network, placement, profile, parameters)
+            or _torn(network, grouping, parameters)
+            or _unfit(settlement, profile, quantization)
+        )
         learnt = revisions.joined(Revisions(rejected=rejected))
         if learnt == revisions:
             break

@@ -227,6 +227,31 @@ def test_scales_of_a_join_are_requantized_where_the_target_ties_them(tmp_path: P
     assert any("the kernel of Sigmoid writes the scale 0.00390625" in one for one in plan.warnings)
 
 
+@pytest.mark.parametrize(
+    "average",
+    [
+        "AveragePool<kernel_shape=[2,2], strides=[2,2]>(xd)",
+        "AveragePool<kernel_shape=[2,2], strides=[2,2]>(xd) a = Relu(p)",
+        'Resize<mode="linear", coordinate_transformation_mode="asymmetric">(xd, , half)',
+    ],
+)
+def test_what_an_average_reads_is_not_cut_off_before_it_is_averaged(average: str, tmp_path: Path) -> None:
+    """The file reads -13.3 to 12.2 and writes -1.33 to 1.22: codes of the result would hold little of what is averaged."""
+    first = "p" if "Relu" in average else "a"
+    body = f"{coded('x', 's1')} [p] {first} = {average} {coded('a', 's0')} [n] y0 = HardSwish(ad) yq = QuantizeLinear(y0, s2, z) y = DequantizeLinear(yq, s2, z)"
+    more = {"s0": np.float32(0.01), "half": np.asarray([1, 1, 0.5, 0.5], np.float32)}
+    model = load(saved(tmp_path, network(body, **more)))
+    plan = plan_imported(model, catalog.load("cortex-a-tflite"), Recipe())
+    assert plan.nodes["p"].precision == "float32"
+    assert "reads -13.3 to 12.2, which the codes of its result, -1.33 to 1.22" in plan.nodes["p"].reason
+    assert plan.tensors["a"].qparams is not None
+    assert plan.tensors["a"].qparams.scale[0] == pytest.approx(0.01)
+    with pytest.raises(CapabilityError, match="would cut off"):
+        plan_imported(model, profile("cortex-a-tflite", fallback={"to": "refuse"}), Recipe())
+    wider = load(saved(tmp_path, network(body, **(more | {"s0": np.float32(0.1)}))))
+    assert plan_imported(wider, catalog.load("cortex-a-tflite"), Recipe()).nodes["p"].precision == "int8"
+
+
 def test_a_recipe_keeps_nodes_in_float(tmp_path: Path) -> None:
     model, target = read(tmp_path), catalog.load("x86_64-openvino")
     plan = plan_imported(model, target, Recipe(keep_float=KeepFloat(nodes=frozenset({"gemm"}))))
