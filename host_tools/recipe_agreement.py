@@ -36,12 +36,16 @@ def require_agreement(recipe: Recipe, *, where: str) -> None:
                 hint="Leave group out, or ask for weights-int4.",
             )
         return
+    usual = type(recipe)()
     asked = {
         "method": recipe.method,
+        "percentile": recipe.percentile if recipe.percentile != usual.percentile else None,
+        "bias_correction": None if recipe.bias_correction else "false",
         "equalization": recipe.equalization,
         "channel_splitting": recipe.channel_splitting,
         "reconstruction": recipe.reconstruction,
         "mixed_precision": recipe.mixed_precision,
+        "spared": recipe.spared if recipe.spared != usual.spared else None,
         "widen": recipe.widen.ops | recipe.widen.nodes or None,
         "tensors": recipe.tensors or None,
     }

@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 from host_tools.errors import InputError
 
 _LARGEST = sys.float_info.max
+LARGEST_FLOAT32 = float.fromhex("0x1.fffffep+127")
 _Option = TypeVar("_Option", bound=str)
 
 
@@ -91,4 +92,6 @@ def as_range(value: object, where: str, key: str) -> tuple[float, float]:
     low, high = (as_number(number, where, key) for number in value)
     if not low < high:
         refuse(where, key, "low < high", value)
+    if max(-low, high) > LARGEST_FLOAT32:
+        refuse(where, key, f"numbers of float32, at most {LARGEST_FLOAT32:.4g} in magnitude", value)
     return low, high

@@ -22,6 +22,7 @@ from host_tools.plan.bias_correction import corrected_bias
 from host_tools.plan.cautions import calibration_warnings, override_warnings
 from host_tools.plan.codes import codes_of
 from host_tools.plan.left_in_float import left_in_float
+from host_tools.plan.odd_weights import odd_weights
 from host_tools.plan.quantization_plan import (
     NO_DATA_DIGEST,
     NodePlan,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from targets.profile import CapabilityProfile
 
 _SAID_ONE_BY_ONE = 3
+_ROOM = 0.99
+"""Share of a bias's codes that a corrected one may take: rounding adds half a code."""
 
 
 def assemble(
@@ -103,6 +106,7 @@ def assemble(
         for name, node in network.nodes.items()
     }
     said = (
+        *odd_weights(network),
         *(calibration_warnings(network, statistics, tensors) if statistics is not None else ()),
         *override_warnings(network, settlement, tensors, recipe),
         *placement.warnings,
@@ -183,9 +187,17 @@ class _Writer:
         weight = weight_of(node)
         if self.statistics is None or weight is None or not self.placement.is_integer(str(node.name)):
             return None
-        return corrected_bias(
+        corrected = corrected_bias(
             node, self.settlement.weights[named(weight)], self.statistics, self.profile.rounding.weights
         )
+        qparams = self._decision(name, self.network.values[name], "bias")[0]
+        if corrected is None or qparams is None:
+            return corrected
+        # Where a range that was asked for holds next to nothing of what flows, the weights' error is larger than any bias.
+        room = np.asarray(qparams.scale) * qparams.quant_max * _ROOM
+        own = np.asarray(constant(self.network.values[name]), np.float64).reshape(-1)
+        fits = np.abs(corrected) < room
+        return tuple(np.where(fits, corrected, own).tolist())
 
     def _role(self, name: str, value: ir.Value) -> Role:
         if name in self.network.inputs:

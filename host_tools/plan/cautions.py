@@ -55,6 +55,9 @@ def override_warnings(
     network: Network, settlement: Settlement, tensors: Mapping[str, TensorPlan], recipe: Recipe
 ) -> Iterator[str]:
     """Say where a recipe's entries for tensors contradict one another, or come to nothing."""
+    methods = {recipe.method, *(override.method for override in recipe.tensors.values())}
+    if recipe.percentile != type(recipe)().percentile and "percentile" not in methods:
+        yield f"the recipe's percentile {recipe.percentile:g} does not count: no range of it is chosen by method percentile."
     grouping = settlement.grouping
     for index, members in enumerate(grouping.groups):
         entries = {

@@ -13,6 +13,7 @@ from host_tools.errors import CapabilityError
 from host_tools.model.topology import bias_of, constant_weight, is_constant, named, network_of, weight_of
 from host_tools.plan.codebooks import store_in_codebooks
 from host_tools.plan.float16 import PRECISION, store_in_float16, stored_as_asked
+from host_tools.plan.odd_weights import odd_weights
 from host_tools.plan.planner import require_recipe
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST, NodePlan, QuantizationPlan, TensorPlan
 from host_tools.plan.stored_weights import weights_of
@@ -77,7 +78,7 @@ def _in_codes(model: FloatModel, storage: WeightStorage) -> QuantizationPlan:
     if not weights:
         raise _nothing_smaller(storage, {name: node.reason for name, node in nodes.items()})
     plan = _plan_of(storage, model, nodes, weights, method_reason=_method_reason(storage))
-    return dataclasses.replace(plan, warnings=tuple(_warnings(storage, stored_names)))
+    return dataclasses.replace(plan, warnings=(*plan.warnings, *_warnings(storage, stored_names)))
 
 
 def _in_float16(model: FloatModel, storage: WeightStorage) -> QuantizationPlan:
@@ -176,7 +177,7 @@ def _plan_of(
         tensors={tensor.name: tensor for tensor in _tensors(storage.network, weights, storage.recipe)},
         nodes=nodes,
         requantize=(),
-        warnings=(),
+        warnings=tuple(odd_weights(storage.network)),
         method_reason=method_reason,
         precision=storage.recipe.precision,
     )

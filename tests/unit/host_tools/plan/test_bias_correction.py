@@ -23,7 +23,7 @@ from host_tools.plan.plan_file import decode, encode
 from host_tools.plan.plan_reader import PlanFileError
 from host_tools.plan.planner import plan
 from host_tools.progress import Silent
-from host_tools.recipe import Recipe
+from host_tools.recipe import Recipe, TensorOverride
 from targets import catalog
 
 SIZE = 12
@@ -161,3 +161,14 @@ def test_wrong_values_in_a_file_are_named(tmp_path, wrong):
     entry["values"] = wrong
     with pytest.raises(PlanFileError, match="values"):
         decode(json.dumps(document).encode(), where="plan.json")
+
+
+@pytest.mark.parametrize("reach", [1e-20, 1e-36, 1e-44])
+def test_where_a_range_holds_next_to_nothing_biases_stay_within_their_codes(tmp_path, reach):
+    model = weighted_model(tmp_path, "conv")
+    _, statistics = observed(model, tmp_path)
+    profile = catalog.load("x86_64-onnxruntime")
+    recipe = Recipe(method="minmax", tensors={"x": TensorOverride(range=(-reach, reach))})
+    made = plan(model, statistics, profile, recipe)
+    check.check(made, model, profile)
+    assert any("clips" in warning for warning in made.warnings)

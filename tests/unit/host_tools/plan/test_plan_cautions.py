@@ -72,3 +72,21 @@ def test_one_sample_far_from_all_others_is_said(end: float, *, is_far: bool) -> 
 def test_of_two_samples_neither_is_the_odd_one_out() -> None:
     seen = dataclasses.replace(values(-1.0, 1e6), mean_minimum=-1.0, mean_maximum=5e5)
     assert not [one for one in _warnings(_POOLS, Recipe(), ranges={"x": seen}, samples=2) if "damaged" in one]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "is_vain"),
+    [
+        (Recipe(method="mse", percentile=90.0), True),
+        (Recipe(percentile=90.0), True),
+        (Recipe(method="percentile", percentile=90.0), False),
+        (
+            Recipe(method="mse", percentile=90.0, tensors={"a": TensorOverride(method="percentile")}),
+            False,
+        ),
+        (Recipe(method="mse"), False),
+    ],
+)
+def test_a_percentile_that_no_method_reads_is_said(recipe: Recipe, *, is_vain: bool) -> None:
+    said = [one for one in _warnings(_POOLS, recipe) if "percentile 90 does not count" in one]
+    assert len(said) == is_vain

@@ -142,6 +142,8 @@ def test_a_recipe_survives_the_round_trip(recipe):
         ({"tensors": {"x": {"range": [1, 1]}}}, "tensors.x.range"),
         ({"tensors": {"x": {"range": [0, "1"]}}}, "tensors.x.range"),
         ({"tensors": {"x": {"range": [0, float("inf")]}}}, "tensors.x.range"),
+        ({"tensors": {"x": {"range": [0, 3.5e38]}}}, "tensors.x.range"),
+        ({"tensors": {"x": {"range": [-1e39, 1]}}}, "tensors.x.range"),
         ({"tensors": {"x": {"method": "guess"}}}, "tensors.x.method"),
     ],
 )

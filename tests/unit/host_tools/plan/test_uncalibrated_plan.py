@@ -206,6 +206,9 @@ def test_a_recipe_says_precision_and_group() -> None:
         ('precision = "int8-dynamic"\ngroup = 32', "has one scale an output channel, got 32"),
         ('precision = "weights-int4"\nmethod = "mse"', "method: for precision int8 only"),
         ('precision = "weights-int8"\nequalization = true', "equalization: for precision int8 only"),
+        ('precision = "weights-int8"\npercentile = 99', "percentile: for precision int8 only"),
+        ('precision = "int8-dynamic"\nbias_correction = false', "bias_correction: for precision int8 only"),
+        ('precision = "weights-int4"\nspared = "size"', "spared: for precision int8 only"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(text: str, message: str) -> None:
