@@ -6,9 +6,11 @@ on codes becomes its float operator; a constant of codes becomes float32, out of
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import onnx_ir as ir
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass, TopologicalSortPass
 
 from host_tools.errors import ModelError, UnsupportedOperatorError
@@ -30,7 +32,6 @@ from host_tools.model.quantized.reals import Coded, Reals
 from host_tools.model.quantized.refusals import FLOAT_MODEL, REFUSED_OPERATORS
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     from numpy.typing import NDArray
 
     from host_tools.model.quantized.coding import Quantization
@@ -45,6 +46,7 @@ _ON_CODES: Final = frozenset(
     }
 )  # fmt: skip
 """Operators that do with codes what they do with real numbers: constants of the codes' type stand for real numbers, too."""
+_COPIES: Final = frozenset({"Identity", "Dropout"})
 _PADDED_WITH: Final = 2
 """The input of a Pad that says with what."""
 
@@ -76,10 +78,26 @@ def take_codes_out(model: ir.Model) -> tuple[Quantization | None, str | None]:
     reals = Reals(model.graph)
     for node in list(model.graph):
         _take(reals, node)
-    found = reals.finish()
+    found = _with_copies(reals.finish(), model.graph)
     if not any(node.domain == _MICROSOFT for node in model.graph):
         model.opset_imports.pop(_MICROSOFT, None)
     return (found, None) if found.activations else (None, _note_of_weights(found))
+
+
+def _with_copies(found: Quantization, graph: ir.Graph) -> Quantization:
+    """Give copies of coded values their coding: a copy that is an output leaves its name to what it copies, when it goes."""
+    codings = dict(found.activations)
+    for node in graph:
+        source = node.inputs[0] if node.inputs else None
+        coding = codings.get(str(source.name)) if source is not None else None
+        if coding is not None and _is_copy(node):
+            codings.setdefault(str(node.outputs[0].name), coding)
+    return replace(found, activations=codings)
+
+
+def _is_copy(node: ir.Node) -> bool:
+    is_cast_to_itself = node.op_type == "Cast" and node.attributes.get_int("to", 0) == ir.DataType.FLOAT
+    return node.domain in _DOMAINS and (node.op_type in _COPIES or is_cast_to_itself)
 
 
 def _take(reals: Reals, node: ir.Node) -> None:

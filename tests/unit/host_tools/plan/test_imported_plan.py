@@ -183,6 +183,15 @@ def coded(value: str, scale: str) -> str:
     return QDQ.format(v=value, s=scale)
 
 
+@pytest.mark.parametrize("copy", ["Identity(nd)", "Dropout(nd)", "Cast<to = 1>(nd)"])
+def test_an_output_that_is_a_copy_keeps_the_scale_of_what_it_copies(copy: str, tmp_path: Path) -> None:
+    body = f"{coded('x', 's1')} [n] n = HardSwish(xd) {coded('n', 's2')} y = {copy}"
+    plan = plan_imported(load(saved(tmp_path, network(body))), catalog.load("cortex-a-tflite"), Recipe())
+    assert plan.tensors["y"].qparams is not None
+    assert plan.tensors["y"].qparams.scale[0] == pytest.approx(0.2)
+    assert plan.nodes["n"].precision == "int8"
+
+
 def test_a_neighbour_that_moves_data_has_the_same_scale(tmp_path: Path) -> None:
     body = f"{coded('x', 's1')} [t] t = Transpose<perm=[0,1,3,2]>(xd) [r] r = Relu(t) [n] n = Sigmoid(r) {coded('n', 's2')} y = Transpose<perm=[0,1,3,2]>(nd)"
     model = load(saved(tmp_path, network(body)))
