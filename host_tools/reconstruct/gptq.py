@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import onnx_ir as ir
 
 from host_tools.errors import InputError
-from host_tools.model.topology import constant, network_of
+from host_tools.model.topology import constant, network_of, shape_of
 from host_tools.plan.codes import aligned
 from host_tools.plan.quantization_plan import NO_DATA_DIGEST
 from host_tools.reconstruct.read_moments import moments_of_reads
@@ -23,11 +24,12 @@ from host_tools.reconstruct.stored_matrices import stored_matrices
 from host_tools.reconstruct.successive import Successive, rounded_successively
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from host_tools.model.float_model import FloatModel
+    from host_tools.model.topology import Network
     from host_tools.observe.calibration_set import CalibrationSet
     from host_tools.plan.quantization_plan import QuantizationPlan
     from host_tools.progress import Progress
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
     Float64 = NDArray[np.float64]
 
 _REASON: Final = "; rounded by what the matrix gives (GPTQ)"
+_ROWS_AN_INPUT: Final = 2
+"""Rows for each input of a matrix below which a word is said.
+
+Of inputs that know nothing of one another, the worst there are, a 37x19 matrix in 4 bits lost 4.6 dB against nearest codes with one row an
+input, 1.5 dB with two and 0.6 dB with four.
+"""
 
 
 def round_by_outputs(
@@ -59,7 +67,8 @@ def round_by_outputs(
         DataError: A sample cannot be read, does not fit, or makes numbers inside the model that are not finite.
         ModelError: ONNX Runtime failed.
     """
-    matrices = stored_matrices(network_of(model.graph), plan)
+    network = network_of(model.graph)
+    matrices = stored_matrices(network, plan)
     if not matrices:
         raise InputError(
             f"--rounding gptq: none of the weights that are stored on {plan.target} is a matrix (Gemm, MatMul).",
@@ -88,10 +97,26 @@ def round_by_outputs(
         model_digest=digest,
         data_digest=data_digest,
         tensors=tensors,
+        warnings=(*plan.warnings, *_too_few(matrices, network, len(data))),
         method_reason=f"{_scales(plan)}; matrices rounded by what they give on {len(data)} calibration "
         f"samples (GPTQ), which leaves {share:.1%} of the squared error of their outputs that nearest codes have",
     )
     return dataclasses.replace(model, graph=graph, digest=digest), planned
+
+
+def _too_few(matrices: Sequence[StoredMatrix], network: Network, samples: int) -> Iterator[str]:
+    """Tell of matrices that see so few rows of what they read that their weights can follow these, and no others."""
+    rows = {
+        one.node: samples * math.prod(shape_of(network.values[one.read])) // one.length for one in matrices
+    }
+    few = [one for one in matrices if rows[one.node] < _ROWS_AN_INPUT * one.length]
+    if few:
+        worst = min(few, key=lambda one: rows[one.node] / one.length)
+        yield (
+            f"--rounding gptq: {len(few)} of {len(matrices)} matrices read too few rows to be fitted to: {worst.node!r} reads "
+            f"{rows[worst.node]} in {samples} samples and has {worst.length} inputs. On other data its outputs may be worse than with nearest "
+            f"codes: give more samples, and verify on others (--eval)."
+        )
 
 
 def _scales(plan: QuantizationPlan) -> str:

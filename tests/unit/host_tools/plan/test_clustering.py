@@ -47,9 +47,9 @@ def test_few_numbers_get_the_best_centroids_there_are(values: np.ndarray, most: 
     assert found.dtype == np.float32
     assert 1 <= len(found) <= min(most, len(np.unique(values)))
     assert (np.diff(found) > 0).all()
-    # Centroids are float32, so that each number may be half a step of that further away.
-    size = float(np.abs(values).max())
-    room = 1e-5 * least_error(values, most) + values.size * (size * 2.0**-20) ** 2
+    # Centroids are float32, so that each number may be half a step of that further away; below its normal numbers steps stay as large.
+    step = max(float(np.abs(values).max()) * 2.0**-20, 2.0**-149)
+    room = 1e-5 * least_error(values, most) + values.size * step**2
     assert error_of(values, found) <= least_error(values, most) + room
 
 

@@ -163,6 +163,18 @@ def test_a_rounded_model_keeps_its_plan_and_its_engine_gives_what_the_plan_says(
     engine.close()
 
 
+@pytest.mark.parametrize(("count", "is_told"), [(1, True), (8, True), (24, False)])
+def test_too_few_rows_to_fit_to_are_told(tmp_path: Path, count: int, *, is_told: bool) -> None:
+    model, profile = network(tmp_path), catalog.load("x86_64-onnxruntime")
+    keep = KeepFloat(ops=frozenset({"Gemm"}))  # it reads one row of 240 a sample
+    plan = plan_uncalibrated(model, profile, Recipe(precision="weights-int4", keep_float=keep))
+    data = samples(tmp_path, model, count, 1)
+    _, planned = round_by_outputs(model, plan, data, threads=1, progress=Silent())
+    told = [warning for warning in planned.warnings if "too few rows" in warning]
+    assert len(told) == is_told
+    assert not told or f"reads {6 * count} in {count} samples and has" in told[0]
+
+
 def test_outputs_are_nearer_to_float_on_samples_that_nothing_was_fitted_to(tmp_path: Path) -> None:
     model, profile = network(tmp_path), catalog.load("x86_64-onnxruntime")
     keep = KeepFloat(ops=frozenset({"Gather", "Gemm"}))
