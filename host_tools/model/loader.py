@@ -19,7 +19,7 @@ from onnx_ir.passes.common import (
 )
 
 from device_agent.contract.errors import EdgewrightError
-from host_tools.errors import ModelError, UnsupportedOperatorError
+from host_tools.errors import ModelError
 from host_tools.model.admission import (
     label,
     require_convertible,
@@ -33,7 +33,7 @@ from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.incoming import Incoming, receive
 from host_tools.model.old_operators import tell_pixels
-from host_tools.model.opset import declared_opset, normalise_opset
+from host_tools.model.opset import declared_opset, normalise_opset, require_one_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
 from host_tools.model.passes.biases import add_biases
@@ -206,27 +206,18 @@ def _inline_functions(model: ir.Model) -> str | None:
     if not model.functions:
         return None
     count = len(model.functions)
-    _require_one_opset(model)
+    require_one_opset(model)
     InlinePass()(model)
     require_convertible(model)  # a function's body may hold what the graph itself did not
     model.functions.clear()
     return f"Inlined {count} model-local functions."
 
 
-def _require_one_opset(model: ir.Model) -> None:
-    """Insist that functions mean by ONNX's operators what the graph means: their bodies are put into it."""
-    declared = declared_opset(model)
-    for function in model.functions.values():
-        own = function.opset_imports.get("", declared)
-        if own != declared:
-            raise UnsupportedOperatorError(
-                f"The function {function.domain}::{function.name} is of opset {own}, the model of {declared}.",
-                hint="Inline it first: onnx.inliner.inline_local_functions(model, convert_version=True).",
-            )
-
-
 def _check(model: ir.Model) -> None:
     proto = skeleton(model)
+    for info in proto.graph.output:
+        if not info.type.WhichOneof("value"):  # as tools leave it that make an inner value an output
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     for info in (*proto.graph.input, *proto.graph.output):
         info.type.tensor_type.shape.SetInParent()  # the checker wants the field; shapes are inferred afterwards
     try:

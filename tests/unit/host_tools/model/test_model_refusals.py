@@ -400,6 +400,16 @@ def test_sparse_weights_are_refused_by_name(tmp_path: Path) -> None:
     assert "Constant 'w' holds a sparse tensor (sparse_value)" in refused(tmp_path, proto)
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_output_without_a_type_gets_the_one_that_it_has(opset: int, tmp_path: Path) -> None:
+    """As `graph.output.append(ValueInfoProto(name=...))` makes inner values outputs."""
+    text = "g (float[1,4] x) => (float[1,4] y) { a = Relu(x) b = ArgMax<axis = 1>(a) y = Neg(a) }"
+    proto = model_proto(text, opset=opset)
+    proto.graph.output.extend([onnx.ValueInfoProto(name="a"), onnx.ValueInfoProto(name="b")])
+    found = [(spec.name, spec.dtype, spec.shape) for spec in load(saved(tmp_path, proto)).outputs]
+    assert found == [("y", "float32", (1, 4)), ("a", "float32", (1, 4)), ("b", "int64", (1, 1))]
+
+
 def test_a_part_of_a_split_without_a_name_gets_one(tmp_path: Path) -> None:
     """ONNX Runtime ends the process where one has none."""
     text = "g (float[1,6] x) => (float[1,4] y) { a, b, c = Split<axis = 1, num_outputs = 3>(x) y = Concat<axis = 1>(c, a) }"
