@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from host_tools.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MOST_ELEMENTS = 2**63 - 1  # an ONNX extent is an int64, and so is a count of elements
 
@@ -13,7 +17,7 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
     """Read ``NAME=1,3,224,224`` texts.
 
     Raises:
-        InputError: One has another form, or more elements than an int64 counts.
+        InputError: One has another form, or more elements than an int64 counts; an input is named twice.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for text in texts:
@@ -28,6 +32,7 @@ def parse_shapes(texts: list[str]) -> dict[str, tuple[int, ...]]:
             raise InputError(
                 f"--shape: expected at most {_MOST_ELEMENTS} elements (2⁶³ − 1), got {text[:200]!r}."
             )
+        _require_new(name, shapes, "--shape")
         shapes[name] = shape
     return shapes
 
@@ -36,7 +41,7 @@ def parse_constants(texts: list[str]) -> dict[str, tuple[float, ...]]:
     """Read ``NAME=16000`` and ``NAME=1,0.5`` texts; whole numbers stay whole.
 
     Raises:
-        InputError: One has another form, or a number that is not finite.
+        InputError: One has another form, or a number that is not finite; an input is named twice.
     """
     constants: dict[str, tuple[float, ...]] = {}
     for text in texts:
@@ -49,8 +54,14 @@ def parse_constants(texts: list[str]) -> dict[str, tuple[float, ...]]:
             raise InputError(
                 f"--constant: expected NAME=16000 or NAME=1,0.5 with finite numbers, got {text!r}."
             )
+        _require_new(name, constants, "--constant")
         constants[name] = numbers
     return constants
+
+
+def _require_new(name: str, known: Mapping[str, object], option: str) -> None:
+    if name in known:
+        raise InputError(f"{option} names {name!r} twice.", hint="Leave one of the two out.")
 
 
 def _number(text: str) -> float:

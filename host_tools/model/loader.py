@@ -33,7 +33,7 @@ from host_tools.model.from_tensorflow.options import TensorFlowOptions
 from host_tools.model.graph_editor import GraphEditor, static_shape
 from host_tools.model.incoming import Incoming, receive
 from host_tools.model.old_operators import tell_pixels
-from host_tools.model.opset import declared_opset, normalise_opset
+from host_tools.model.opset import declared_opset, normalise_opset, require_one_opset
 from host_tools.model.passes.activations import canonical_activations
 from host_tools.model.passes.affine import fold_affine
 from host_tools.model.passes.biases import add_biases
@@ -206,6 +206,7 @@ def _inline_functions(model: ir.Model) -> str | None:
     if not model.functions:
         return None
     count = len(model.functions)
+    require_one_opset(model)
     InlinePass()(model)
     require_convertible(model)  # a function's body may hold what the graph itself did not
     model.functions.clear()
@@ -214,6 +215,9 @@ def _inline_functions(model: ir.Model) -> str | None:
 
 def _check(model: ir.Model) -> None:
     proto = skeleton(model)
+    for info in proto.graph.output:
+        if not info.type.WhichOneof("value"):  # as tools leave it that make an inner value an output
+            info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     for info in (*proto.graph.input, *proto.graph.output):
         info.type.tensor_type.shape.SetInParent()  # the checker wants the field; shapes are inferred afterwards
     try:

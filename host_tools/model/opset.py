@@ -33,6 +33,23 @@ def declared_opset(model: ir.Model) -> int:
     return declared
 
 
+def require_one_opset(model: ir.Model) -> None:
+    """Insist that functions mean by ONNX's operators what the graph means: their bodies are put into it.
+
+    Raises:
+        UnsupportedOperatorError: One is of another opset.
+        ModelError: The model declares none.
+    """
+    declared = declared_opset(model)
+    for function in model.functions.values():
+        own = function.opset_imports.get("", declared)
+        if own != declared:
+            raise UnsupportedOperatorError(
+                f"The function {function.domain}::{function.name} is of opset {own}, the model of {declared}.",
+                hint="Inline it first: onnx.inliner.inline_local_functions(model, convert_version=True).",
+            )
+
+
 def normalise_opset(model: ir.Model) -> str | None:
     """Convert the default domain to opset 18 to 21 in place; other domains' imports go.
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from host_tools.model.quantized import Quantization
 
 _TFLITE_ENDING: Final = ".tflite"
+_DENSE: Final = "Export the model with dense tensors: sparse ones are not read."
 _NO_CONSTANTS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType({})
 
 
@@ -76,7 +77,9 @@ def read_source(
             notes=made.notes,
             quantization=made.quantization,
         )
-    model = ir.from_proto(_parse(content, path))
+    proto = _parse(content, path)
+    _refuse_sparse(proto.graph, path)
+    model = ir.from_proto(proto)
     locations = _load_external_data(model, path)
     return Source(path=path, model=model, digest=_digest(path, locations, shapes, constants))
 
@@ -118,6 +121,20 @@ def _parse(content: bytes, path: Path) -> onnx.ModelProto:
     if not proto.ir_version or not proto.HasField("graph"):
         raise ModelError(f"{path} is not an ONNX model: it holds no graph.", hint="Export the model again.")
     return proto
+
+
+def _refuse_sparse(graph: onnx.GraphProto, path: Path) -> None:
+    for tensor in graph.sparse_initializer:
+        raise ModelError(f"{path}: weight {tensor.values.name!r} is sparse.", hint=_DENSE)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+                name = node.name or next(iter(node.output), "")
+                raise ModelError(
+                    f"{path}: {node.op_type} {name!r} holds a sparse tensor ({attribute.name}).", hint=_DENSE
+                )
+            for inner in (attribute.g, *attribute.graphs):
+                _refuse_sparse(inner, path)
 
 
 def _load_external_data(model: ir.Model, path: Path) -> tuple[str, ...]:

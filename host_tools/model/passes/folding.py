@@ -49,8 +49,15 @@ def fold(model: ir.Model) -> str | None:
 
 
 def _spell_out(graph: ir.Graph) -> None:
-    """Write CastLike as Cast where the type is known, so that a constant stays one; and STFT's default, which ONNX's inference forgets."""
+    """Say what readers of a graph need said.
+
+    CastLike becomes Cast where the type is known, so that a constant stays one; STFT gets its default, which inference forgets; parts of a
+    Split that nothing reads get names, without which ONNX Runtime writes where nothing is.
+    """
     editor = GraphEditor(graph)
+    for node in editor.nodes("Split"):
+        for output in node.outputs:
+            output.name = output.name or editor.fresh_name(f"{node.name or 'Split'}/unread")
     for node in editor.nodes("STFT"):
         node.attributes.setdefault("onesided", ir.AttrInt64("onesided", 1))
     for node in editor.nodes("CastLike"):

@@ -185,6 +185,13 @@ def test_a_shape_beyond_an_int64_is_told_as_the_options_fault(text: str) -> None
         parse_shapes([text])
 
 
+def test_an_input_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="--shape names 'x' twice"):
+        parse_shapes(["x=1,3", "x=1,4"])
+    with pytest.raises(InputError, match="--constant names 'x' twice"):
+        parse_constants(["x=1", "x=1"])
+
+
 def test_a_count_that_is_too_large_is_told_its_bound() -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="at least 1, at most 999999999, got '99999999999'"):
         count("99999999999")

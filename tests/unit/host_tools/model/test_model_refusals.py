@@ -19,6 +19,7 @@ from device_agent.contract.errors import EdgewrightError
 from host_tools.errors import DynamicShapeError, ModelError, UnsupportedOperatorError
 from host_tools.model import load
 from host_tools.model.opset import normalise_opset
+from host_tools.model.reference import FloatRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -374,6 +375,51 @@ def test_functions_are_inlined(tmp_path: Path) -> None:
     assert [node.op_type for node in model.graph.graph] == ["Relu", "Add"]
     assert not model.graph.functions
     assert any("Inlined 1" in note for note in model.notes)
+
+
+@pytest.mark.parametrize(("model", "function"), [(18, 11), (11, 18)])
+def test_a_function_of_another_opset_is_not_put_into_the_graph(
+    model: int, function: int, tmp_path: Path
+) -> None:
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": {model}, "mine": 1]> g (float[1,4] x) => (float[1,4] y) {{ y = mine.Rows(x) }}
+        <domain: "mine", opset_import: ["": {function}]> Rows (a) => (c) {{ c = Softmax<axis = 1>(a) }}"""
+    )
+    said = refused(tmp_path, proto, UnsupportedOperatorError)
+    assert f"mine::Rows is of opset {function}, the model of {model}. Inline it first" in said
+
+
+def test_sparse_weights_are_refused_by_name(tmp_path: Path) -> None:
+    values = onnx.numpy_helper.from_array(np.ones(1, np.float32), "w")
+    sparse = onnx.helper.make_sparse_tensor(values, onnx.numpy_helper.from_array(np.asarray([2])), [4, 4])
+    proto = model_proto("g (float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }")
+    proto.graph.sparse_initializer.append(sparse)
+    assert "weight 'w' is sparse. Export the model with dense tensors" in refused(tmp_path, proto)
+    del proto.graph.sparse_initializer[:]
+    proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], sparse_value=sparse))
+    assert "Constant 'w' holds a sparse tensor (sparse_value)" in refused(tmp_path, proto)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_an_output_without_a_type_gets_the_one_that_it_has(opset: int, tmp_path: Path) -> None:
+    """As `graph.output.append(ValueInfoProto(name=...))` makes inner values outputs."""
+    text = "g (float[1,4] x) => (float[1,4] y) { a = Relu(x) b = ArgMax<axis = 1>(a) y = Neg(a) }"
+    proto = model_proto(text, opset=opset)
+    proto.graph.output.extend([onnx.ValueInfoProto(name="a"), onnx.ValueInfoProto(name="b")])
+    found = [(spec.name, spec.dtype, spec.shape) for spec in load(saved(tmp_path, proto)).outputs]
+    assert found == [("y", "float32", (1, 4)), ("a", "float32", (1, 4)), ("b", "int64", (1, 1))]
+
+
+def test_a_part_of_a_split_without_a_name_gets_one(tmp_path: Path) -> None:
+    """ONNX Runtime ends the process where one has none."""
+    text = "g (float[1,6] x) => (float[1,4] y) { a, b, c = Split<axis = 1, num_outputs = 3>(x) y = Concat<axis = 1>(c, a) }"
+    proto = model_proto(text)
+    proto.graph.node[0].output[1] = ""
+    model = load(saved(tmp_path, proto))
+    assert all(output.name for node in model.graph.graph for output in node.outputs)
+    x = np.arange(6, dtype=np.float32)[None]
+    (y,) = FloatRunner(model, threads=1).run({"x": x}).values()
+    assert y.tolist() == [[4, 5, 0, 1]]
 
 
 def test_clip_bound_from_data(tmp_path: Path) -> None:
