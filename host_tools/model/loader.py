@@ -42,6 +42,7 @@ from host_tools.model.passes.float32 import to_float32
 from host_tools.model.passes.folding import fold, lift_constants
 from host_tools.model.passes.forward import fold_forward
 from host_tools.model.passes.linear import canonical_linear
+from host_tools.model.passes.masks import make_masks_finite
 from host_tools.model.passes.normalization import canonical_normalization
 from host_tools.model.passes.removal import remove_passthrough
 from host_tools.model.passes.sharing import name_nodes, unshare_weights
@@ -167,6 +168,7 @@ def _canonicalise(
     RemoveInitializersFromInputsPass()(model)
     model.ir_version = max(model.ir_version, _IR_VERSION_OF_BARE_INITIALIZERS)
     lift_constants(model)
+    notes.append(make_masks_finite(model.graph))
     require_finite(model.graph)
     notes.append(to_float32(model.graph))
     require_finite(model.graph, after=" after conversion to float32")

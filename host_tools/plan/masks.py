@@ -1,7 +1,7 @@
 """`masked_bounds`: what a mask takes out of an attention needs no code of its own.
 
-A mask adds -10,000 or the like to the scores that a Softmax is not to see. Eight bits from there to the scores would leave the scores one code;
-the sum may as well saturate a little below the lowest score, where the Softmax gives nothing either.
+A mask adds -10,000 or the like to the scores that a Softmax is not to see, or stands in their place. Eight bits from there to the scores
+would leave the scores one code; what the Softmax reads may as well saturate a little below the lowest score, where that gives nothing either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOTHING: Final = 16.0
 def masked_bounds(
     network: Network, seen: Callable[[str], TensorStatistics]
 ) -> Mapping[str, tuple[float, float]]:
-    """Return what the sum of scores and a mask may be confined to, by value name, where nothing but Softmax reads it.
+    """Return what scores with a mask may be confined to, by value name, where nothing but Softmax reads it.
 
     Args:
         network: The canonical graph.
@@ -35,13 +35,14 @@ def masked_bounds(
     """
     bounds = {}
     for node in network.nodes.values():
-        if node.op_type != "Add" or not is_float(node.outputs[0]):
+        if node.op_type not in ("Add", "Where") or not is_float(node.outputs[0]):
             continue
         [value] = outputs_of(node)
         readers = [network.nodes[one.node].op_type for one in network.readers[named(value)]]
         if named(value) in network.outputs or set(readers) != {"Softmax"}:
             continue
-        scores, mask = sorted((seen(named(one)) for one in node.inputs), key=lambda one: -one.minimum)
+        joined = node.inputs[-2:]  # behind what a Where asks
+        scores, mask = sorted((seen(named(one)) for one in joined), key=lambda one: -one.minimum)
         reach = max(scores.maximum - scores.minimum, 1.0)
         if mask.maximum <= 0.0 and mask.minimum < min(scores.minimum, 0.0) - _FAR * reach:
             bounds[named(value)] = (scores.minimum - _NOTHING, math.inf)

@@ -2,6 +2,7 @@
 
 Layout:
     float32.py       other float widths become float32
+    masks.py         minus infinity before a Softmax
     folding.py       constants and shape subgraphs are computed
     removal.py       Identity, Dropout and other nodes that change nothing
     normalization.py LayerNormalization

@@ -47,7 +47,22 @@ _DEVIATION = "v = ReduceMean(q, last) e = Add(v, eps) s = Sqrt(e)"
 _LAYER_NORM = {"last": _ints(-1), "two": _number(2), "eps": _number(0.01)}
 _ROWS = "g (float[1,5] x) => (float[1,4] y)"
 
+_SCORES = "g (float[2,4,4] x) => (float[2,4,4] y)"
+_CAUSAL = np.tril(np.ones((4, 4), dtype=bool))
+
 PATTERNS = {
+    "infinite_mask_in_the_place_of_scores": Pattern(
+        f"{_SCORES} {{ s = Where(causal, x, far) y = Softmax(s) }}", "Where Softmax",
+        {}, {"causal": _CAUSAL, "far": _number(-np.inf)},
+    ),
+    "infinite_mask_that_is_added": Pattern(
+        f"{_SCORES} {{ s = Add(x, mask) t = Transpose<perm=[1,0,2]>(s) u = Transpose<perm=[1,0,2]>(t) l = LogSoftmax(u) y = Exp(l) }}",
+        "Add Transpose Transpose LogSoftmax Exp", {}, {"mask": np.where(_CAUSAL, 0, -np.inf).astype(np.float32)},
+    ),
+    "infinite_mask_that_is_made_of_a_shape": Pattern(
+        f"{_SCORES} {{ full = ConstantOfShape<value = float[1] {{-inf}}>(size) mask = Trilu<upper=1>(full, one) s = Add(x, mask) y = Softmax(s) }}",
+        "Add Softmax", {}, {"size": _ints(4, 4), "one": np.asarray(1, np.int64)},
+    ),
     "clip_to_computed_bounds": Pattern(
         "g (float[1,5] x, float[2] z) => (float[1,5] y) { low = ReduceMin<keepdims=0>(z) high = ReduceMax<keepdims=0>(z) y = Clip(x, low, high) }",
         "ReduceMin ReduceMax Max Min",

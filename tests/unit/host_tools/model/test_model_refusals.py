@@ -422,6 +422,20 @@ def test_a_part_of_a_split_without_a_name_gets_one(tmp_path: Path) -> None:
     assert y.tolist() == [[4, 5, 0, 1]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[1,4] x) => (float[1,4] y) { s = Add(x, far) y = Sigmoid(s) }",
+        "g (float[1,4] x) => (float[1,4] y) { y = Add(x, far) }",
+        "g (float[1,4] x) => (float[1,4] y, float[1,4] s) { s = Add(x, far) y = Softmax(s) }",
+        "g (float[1,4] x) => (float[1,4] y) { s = Mul(x, far) y = Softmax(s) }",
+    ],
+)
+def test_infinity_is_a_mask_only_where_nothing_but_a_softmax_sees_it(text: str, tmp_path: Path) -> None:
+    proto = model_proto(text, far=np.asarray(-np.inf, np.float32))
+    assert "Weight 'far'" in refused(tmp_path, proto, ModelError)
+
+
 def test_clip_bound_from_data(tmp_path: Path) -> None:
     proto = model_proto("g (float[1,4] x, float[2] z) => (float[1,4] y) { y = Clip(x, z) }")
     assert "bound 'z' is computed" in refused(tmp_path, proto, UnsupportedOperatorError)

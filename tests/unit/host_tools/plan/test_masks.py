@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.unit.host_tools.plan.plan_models import float_model, planned
@@ -35,6 +36,19 @@ def test_scores_of_a_wide_range_are_scores_all_the_same() -> None:
 def test_the_mask_may_be_the_first_operand() -> None:
     turned = ATTENTION.replace("Add(scores, mask)", "Add(mask, scores)")
     assert low_end(turned, scores=SCORES, mask=MASK, masked=(-10006.0, 9.0)) > -22.5
+
+
+@pytest.mark.parametrize("where", ["Where(seen, scores, far)", "Where(seen, far, scores)"])
+def test_a_mask_may_stand_in_the_place_of_scores(where: str) -> None:
+    text = f"""g (float[1,2,4,4] scores, bool[1,1,1,4] seen) => (float[1,2,4,4] y) {{
+        [choose] masked = {where}
+        [weigh] y = Softmax<axis = -1>(masked)
+    }}"""
+    model = float_model(text, {"far": np.asarray(-1e4, np.float32)})
+    plan = planned(model, "x86_64-onnxruntime", ranges={"scores": SCORES, "masked": (-10000.0, 9.0)})
+    qparams = plan.tensors["masked"].qparams
+    if qparams is not None:
+        assert -22.5 < qparams.scale[0] * (qparams.quant_min - qparams.zero_point[0]) < -21.5
 
 
 @pytest.mark.parametrize(
