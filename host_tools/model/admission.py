@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from host_tools.errors import ModelError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -20,6 +21,11 @@ _QUANTIZED = re.compile(
     r"QuantizeLinear|DequantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|ConvInteger|MatMulInteger\w*|MatMulNBits"
 )
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike")  # those that read an input
+_WHOLE = frozenset({ir.DataType.INT32, ir.DataType.INT64, ir.DataType.BOOL})
+_WEIGHTS_OF: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (0, 1), "MatMul": (0, 1), "Gather": (0,)}
+)
+"""Which inputs are weights, or a table."""
 _INFINITE_ALLOWED = {"Clip": (1, 2), "Max": None, "Min": None}  # None: any input
 FLOAT_TYPES = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
@@ -76,7 +82,7 @@ def _require_usable_inputs(graph: ir.Graph) -> None:
     for value in fed:
         if not isinstance(value.type, ir.TensorType) or value.dtype is None:
             raise ModelError(f"Input {value.name!r} is not a tensor of a known type, but {value.type}.")
-    if not any(value.dtype in FLOAT_TYPES for value in fed) and not _looks_rows_up(graph):
+    if not any(value.dtype in FLOAT_TYPES for value in fed) and not _becomes_float(graph, fed):
         kinds = ", ".join(f"{value.name!r} ({value.dtype})" for value in fed)
         raise ModelError(
             f"No input is a float tensor: {kinds}.",
@@ -84,15 +90,21 @@ def _require_usable_inputs(graph: ir.Graph) -> None:
         )
 
 
-def _looks_rows_up(graph: ir.Graph) -> bool:
-    """Tell whether a table of floats is looked up, as a text encoder does with its tokens: behind it everything is float."""
-    tables = (node.inputs[0] for node in graph if node.op_type == "Gather" and node.inputs)
-    return any(
-        table is not None
-        and table.dtype in FLOAT_TYPES
-        and (table.is_initializer() or getattr(table.producer(), "op_type", "") == "Constant")
-        for table in tables
-    )
+def _becomes_float(graph: ir.Graph, fed: Iterable[ir.Value]) -> bool:
+    """Tell whether whole numbers come in and floats are computed.
+
+    A table of floats is looked up, as a text encoder does with its tokens, or floats are multiplied, behind a one-hot code or a Cast.
+    """
+    if any(value.dtype not in _WHOLE for value in fed):
+        return any(node.op_type == "Gather" and _has_floats(node, 0) for node in graph)
+    return any(_has_floats(node, at) for node in graph for at in _WEIGHTS_OF.get(node.op_type, ()))
+
+
+def _has_floats(node: ir.Node, at: int) -> bool:
+    value = node.inputs[at] if len(node.inputs) > at else None
+    if value is None or value.dtype not in FLOAT_TYPES:
+        return False
+    return value.is_initializer() or getattr(value.producer(), "op_type", "") == "Constant"
 
 
 def require_no_subgraphs(graph: ir.Graph) -> None:

@@ -58,7 +58,7 @@ def _finite(tensor: ir.TensorProtocol) -> np.ndarray | None:
     if tensor.dtype not in _FLOATS:
         return None
     array = np.asarray(tensor.numpy())
-    is_masked = np.isneginf(array.astype(np.float32))
+    is_masked = np.isneginf(array.astype(np.float64))
     if not is_masked.any() or not np.isfinite(array[~is_masked].astype(np.float64)).all():
         return None
     return np.where(is_masked, np.asarray(MASKED, array.dtype), array)

@@ -141,6 +141,17 @@ def test_integer_inputs_only(tmp_path: Path) -> None:
     assert "No input is a float tensor: 'x' (UINT8)" in message
 
 
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_whole_numbers_that_become_floats_come_in(kind: str, tmp_path: Path) -> None:
+    """Bytes as a one-hot code, as JAX writes it: there is no table."""
+    text = f"g ({kind}[1,6,1] x) => (float[1,6,4] y) {{ e = Equal(x, every) f = Cast<to=1>(e) y = MatMul(f, w) }}"
+    proto = model_proto(text, every=np.arange(9, dtype=kind), **(weights := random_weights(1, w=(9, 4))))
+    x = np.asarray([[[0], [8], [3], [3], [9], [-1]]], kind)
+    found = FloatRunner(load(saved(tmp_path, proto)), threads=1).run({"x": x})["y"]
+    assert np.allclose(found[0, :4], weights["w"][[0, 8, 3, 3]])
+    assert not found[0, 4:].any()
+
+
 def test_input_that_is_no_tensor(tmp_path: Path) -> None:
     proto = model_proto("g (seq(float[1,4]) x, float[1,4] z) => (float[1,4] y) { y = Relu(z) }")
     assert "Input 'x' is not a tensor of a known type, but Sequence" in refused(tmp_path, proto)
