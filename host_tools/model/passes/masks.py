@@ -40,9 +40,11 @@ def make_masks_finite(graph: ir.Graph) -> str | None:
             value.const_value = ir.tensor(found, dtype=tensor.dtype, name=name)
             count += 1
     for node in graph:
-        filling = node.attributes.get_tensor("value") if "value" in node.attributes else None
-        found = None if filling is None or node.op_type != "ConstantOfShape" else _finite(filling)
-        if found is not None and filling is not None and _only_masks(node.outputs[0]):
+        if node.op_type != "ConstantOfShape" or "value" not in node.attributes:
+            continue
+        filling = node.attributes["value"].as_tensor()
+        found = _finite(filling)
+        if found is not None and _only_masks(node.outputs[0]):
             node.attributes["value"] = ir.AttrTensor("value", ir.tensor(found, dtype=filling.dtype))
             count += 1
     if not count:
