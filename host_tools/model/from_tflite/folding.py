@@ -14,7 +14,7 @@ from host_tools.model.from_tflite.onnx_graph import OnnxGraph
 from host_tools.model.from_tflite.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,9 +47,23 @@ def folded(
         return None
     if operator.kind == "DEQUANTIZE":
         return [session.constant(inputs[0]).astype(np.float32, copy=False)]
+    if operator.kind == "FLOOR_DIV" and (quotient := _floored(session, inputs)) is not None:
+        return [quotient]
     if translate is None or any(session.constant(index).size > _MOST_ELEMENTS for index in inputs):
         return None
     return _computed(session, operator, translate)
+
+
+def _floored(session: Session, inputs: Sequence[int]) -> NDArray[np.generic] | None:
+    """Divide whole numbers, as arithmetic of shapes does and ONNX's Div, which cuts off towards zero, does not; None for others."""
+    if len(inputs) != 2:
+        return None
+    dividend, divisor = (session.constant(index) for index in inputs)
+    if dividend.dtype.kind != "i" or divisor.dtype.kind != "i" or not divisor.all():
+        return None
+    if max(dividend.size, divisor.size) > _MOST_ELEMENTS:
+        return None
+    return np.asarray(np.floor_divide(dividend, divisor))
 
 
 def _typed(values: NDArray[np.generic], session: Session, operator: FileOperator) -> NDArray[np.generic]:

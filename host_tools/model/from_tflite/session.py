@@ -146,7 +146,7 @@ class Session:
         self._held[index] = {natural(len(self.onnx.shape(name))) if layout is None else layout: name}
 
     def _require_new(self, index: int) -> None:
-        if index in self._held or self.is_constant(index):
+        if index in self._held or index in self._constants or self._stored(index):
             raise ValueError(f"it writes {self.file.tensors[index].name!r}, which has a value already")
 
     def _laid_out(self, index: int, layout: Layout) -> str:

@@ -143,17 +143,24 @@ def split_v(call: Call) -> None:
     extent = call.shape(0)[axis]
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = extent - sum(size for size in sizes if size >= 0)
-    if len(sizes) != call.outputs or sum(sizes) != extent or min(sizes, default=0) < 1:
+    if len(sizes) != call.outputs or sum(sizes) != extent or min(sizes, default=-1) < 0:
         raise ValueError(f"it splits {extent} elements into {sizes}")
     _split(call, call.read(0, layout), layout, axis, sizes)
 
 
 def _split(call: Call, data: str, layout: Layout, axis: int, sizes: Sequence[int]) -> None:
-    parts = [data]
-    if len(sizes) > 1:
-        parts = call.nodes("Split", data, call.numbers(sizes), axis=layout.index(axis))
-    for index, part in enumerate(parts):
-        call.write(part, layout, index)
+    place = layout.index(axis)
+    if all(sizes):
+        parts = call.nodes("Split", data, call.numbers(sizes), axis=place) if len(sizes) > 1 else [data]
+        for index, part in enumerate(parts):
+            call.write(part, layout, index)
+        return
+    end = 0  # arithmetic of shapes has parts of nothing (tf.signal.frame): whoever reads one knows its values by its shape
+    for index, size in enumerate(sizes):
+        begin, end = end, end + size
+        if size:
+            bounds = (call.numbers([number]) for number in (begin, end, place))
+            call.write(call.node("Slice", data, *bounds), layout, index)
 
 
 def pad(call: Call) -> None:

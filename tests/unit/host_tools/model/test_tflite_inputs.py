@@ -115,6 +115,25 @@ def test_a_shape_that_is_worked_out_is_constant(tmp_path: Path) -> None:
     assert [node.op_type for node in loaded(data, tmp_path).graph.graph] == ["Reshape", "Concat"]
 
 
+def test_parts_of_nothing_and_whole_quotients_are_arithmetic_of_shapes(tmp_path: Path) -> None:
+    """As tf.signal.frame writes it: SPLIT_V of a shape with a part of nothing, which a CONCATENATION takes up again."""
+    model = TfliteModel()
+    x, shape = model.tensor("x", (1, 12), "FLOAT32"), model.tensor("shape", (2,), "INT32")
+    sizes, axis = model.tensor("sizes", (3,), "INT32", data=ints(1, 1, 0)), model.tensor("axis", (), "INT32", data=np.asarray(0, np.int32))  # fmt: skip
+    batch, length, nothing = (model.tensor(name, (count,), "INT32") for name, count in (("batch", 1), ("length", 1), ("nothing", 0)))  # fmt: skip
+    five, six = (model.tensor(f"c{value}", (1,), "INT32", data=ints(value)) for value in (5, 6))
+    rows, wanted = model.tensor("rows", (1,), "INT32"), model.tensor("wanted", (3,), "INT32")
+    y = model.tensor("y", (1, 2, 6), "FLOAT32")
+    model.operator("SHAPE", [x], [shape], options=options("Shape", outType=2))
+    model.operator("SPLIT_V", [shape, sizes, axis], [batch, length, nothing], options=options("SplitV", numSplits=3))  # fmt: skip
+    model.operator("FLOOR_DIV", [length, five], [rows], options=options("FloorDiv"))
+    model.operator("CONCATENATION", [batch, rows, nothing, six], [wanted], options=options("Concatenation", axis=0))  # fmt: skip
+    model.operator("RESHAPE", [x, wanted], [y], options=options("Reshape"))
+    data = model.write([x], [y])
+    agrees(data, tmp_path)
+    assert [node.op_type for node in loaded(data, tmp_path).graph.graph] == ["Reshape"]
+
+
 def test_an_open_batch_is_the_file_s_or_the_user_s(tmp_path: Path) -> None:
     data = flattened_by_its_own_shape((-1, 3, 2, 2))
     found = loaded(data, tmp_path)
