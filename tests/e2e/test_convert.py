@@ -660,3 +660,14 @@ def test_values_without_axes_go_all_the_way(tmp_path):
     assert done.returncode == 0, done.stderr
     found = [one["target"] for one in json.loads(done.stdout)["targets"] if one["verdict"] == "pass"]
     assert len(found) == 3
+
+
+def test_evaluation_data_that_do_not_fit_are_told_before_anything_is_calibrated(tmp_path):
+    place = Workplace(tmp_path, write_network(tmp_path / "small.onnx"), tmp_path / "data.npy")
+    np.save(place.data, samples(8))
+    np.save(tmp_path / "other.npy", samples(8)[..., :-1])
+    done = place.run("--target=x86_64-onnxruntime", "--eval", str(tmp_path / "other.npy"))
+    assert done.returncode == 2
+    assert "other.npy" in done.stderr
+    assert "Calibrating" not in done.stderr
+    assert done.stderr.count("\n") == 1
