@@ -9,6 +9,8 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from benchmarks.models import comparing, document
@@ -20,9 +22,12 @@ from benchmarks.models.row import Row
 from benchmarks.models.samples.sentences import sentences, tokens
 from benchmarks.models.samples.sound import notes, speech
 from benchmarks.models.samples.spectra import spectra
+from benchmarks.models.samples.spoken import commands
 from benchmarks.models.samples.text_pictures import lines_of_text
+from benchmarks.models.spotter import join
 from benchmarks.models.text_encoder import read_safetensors
 from benchmarks.models.zoo import ENTRIES
+from device_agent.engines.onnxruntime_library import onnxruntime
 from host_tools.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,6 +117,30 @@ def test_tokens_are_the_longest_pieces_of_the_vocabulary() -> None:
 def test_sentences_are_plain_and_enough() -> None:
     assert len(sentences()) >= 2 * 500  # each split has enough for the figures of docs/precisions.md
     assert len(set(sentences())) == len(sentences())
+
+
+def test_a_keyword_spotter_is_its_two_networks_one_behind_the_other() -> None:
+    trunk = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]> trunk (float[N,76,32,1] input_1) => (float[N,1,1,96] conv) {
+            a = ReduceMean <axes = [1], keepdims = 1> (input_1) b = Transpose <perm = [0,1,3,2]> (a) conv = Concat <axis = 3> (b, b, b) }"""
+    )
+    head = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 13]> head (float[1,34,96] x) => (float[1,96] y) { y = ReduceMax <axes = [1], keepdims = 0> (x) }"""
+    )
+    joined = join(trunk.SerializeToString(), head.SerializeToString())
+    onnx.checker.check_model(joined, full_check=True)
+    frames = np.random.default_rng(0).standard_normal((34, 76, 32, 1)).astype(np.float32)
+    session = onnxruntime.InferenceSession(joined.SerializeToString())
+    (found,) = session.run(["timers"], {"frames": frames})
+    assert np.allclose(found, np.tile(frames.mean(axis=(1, 3)).max(axis=0), 3)[np.newaxis], atol=1e-6)
+
+
+def test_a_machine_that_cannot_speak_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"espeak-ng does not speak.*system-packages espeak-ng"):
+        next(commands("calib", 1, 1.0))
 
 
 def test_samples_are_the_same_each_time_and_differ_between_splits() -> None:
