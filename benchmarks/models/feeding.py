@@ -98,10 +98,10 @@ def spoken_commands(places: Places, split: Split, count: int) -> Arrays:
     session = onnxruntime.InferenceSession(
         read_member(places.packages, SPOTTER_PACKAGE, "melspectrogram.onnx")
     )
+    starts = range(0, HOP_FRAMES * WINDOWS, HOP_FRAMES)
     samples = []
     for sound in commands(split, count, SECONDS):
         (bands,) = session.run(None, {"input": sound[np.newaxis]})
-        starts = range(0, HOP_FRAMES * WINDOWS, HOP_FRAMES)
         frames = bands.squeeze()[-(starts[-1] + FRAMES) :] / 10.0 + 2.0  # as the package scales them
         samples.append(np.stack([frames[start : start + FRAMES, :, np.newaxis] for start in starts]))
     return {"frames": np.stack(samples).astype(np.float32)}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.models.packages import Places
-from benchmarks.models.rounding import case_of, cosines, first_outputs
+from benchmarks.models.rounding import add_case_arguments, case_of, cosines, first_outputs
 from benchmarks.models.zoo import by_id
-from host_tools.cli.arguments import count, precision
+from host_tools.cli.arguments import precision
 from host_tools.cli.progress import ProgressBars
 from host_tools.errors import CapabilityError
 from host_tools.lower.lowering import lower
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="example: python -m benchmarks.models.precisions --models models/ --precisions weights-float16 weights-kmeans8 --samples 100",
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
+    add_case_arguments(parser)
     parser.add_argument(
         "--precisions",
         type=precision,
@@ -83,11 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: {' '.join(PRECISIONS)}; {_ROUNDED} with GPTQ too",
     )
     parser.add_argument("--targets", nargs="+", default=TARGETS, metavar="ID", help="default: %(default)s")
-    parser.add_argument(
-        "--calibration", type=count, default=128, metavar="N", help="sentences that GPTQ looks at"
-    )
-    parser.add_argument("--samples", type=count, default=500, metavar="N", help="sentences to compare on")
-    parser.add_argument("--threads", type=count, default=1, metavar="N")
     return parser
 
 

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="example: python -m benchmarks.models.rounding --models models/ --groups 32",
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
+    add_case_arguments(parser)
     parser.add_argument("--data", type=Path, default=Path(), help="folder with mlperf_tiny, for its models")
     parser.add_argument(
         "--model", choices=[entry.id for entry in ENTRIES], default="minilm", help="default: %(default)s"
@@ -112,12 +112,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="weights on one scale; 0: what the target takes by itself",
     )
+    return parser
+
+
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `case_of` reads, and where packages lie."""
+    parser.add_argument("--models", type=Path, required=True, help="folder of downloaded packages")
     parser.add_argument(
         "--calibration", type=count, default=128, metavar="N", help="samples that methods look at"
     )
     parser.add_argument("--samples", type=count, default=500, metavar="N", help="samples to compare on")
     parser.add_argument("--threads", type=count, default=1, metavar="N")
-    return parser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

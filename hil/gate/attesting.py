@@ -9,6 +9,7 @@ from device_agent.contract.digest import digest_of, digest_of_file
 from hil.gate.plan import release_of
 from hil.gate.session import suite_file
 from host_tools.repository.attestation import Attestation, AttestedTest
+from host_tools.repository.attestation_policy import LENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +43,12 @@ def attest(
     configuration = {
         f"hil/suites/{(path := suite_file(name)).name}": digest_of_file(path) for name in options.suites
     }
+    lengths = {
+        "soak": f"{options.soak_seconds:g}",
+        "power_cuts": str(options.cuts),
+        "sustained_heat": f"{options.heat_seconds:g}",
+        "offline": str(options.offline_windows),
+    }
     return Attestation(
         artifact=run.archive.path.name,
         digest=run.archive.digest,
@@ -51,13 +58,7 @@ def attest(
         suites=options.suites,
         tests=tuple(_attested(one) for one in results.tests),
         configuration=configuration | {run.board.origin: run.board.digest},
-        facts={
-            **results.facts,
-            "soak_seconds": f"{options.soak_seconds:g}",
-            "power_cuts_asked_for": str(options.cuts),
-            "heat_seconds": f"{options.heat_seconds:g}",
-            "offline_windows": str(options.offline_windows),
-        },
+        facts={**results.facts, **{LENGTHS[suite]: length for suite, length in lengths.items()}},
         started_seconds=int(started_seconds),
         finished_seconds=int(finished_seconds),
     )

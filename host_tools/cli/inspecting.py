@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from device_agent.contract.archive import ArtifactArchive
 from device_agent.contract.document import visible, visible_json
 from device_agent.contract.manifest_codec import encode
+from device_agent.contract.zip_layout import LOCAL_SIGNATURE
 from host_tools.cli.printing import print_found
 from host_tools.cli.progress import ProgressBars
 from host_tools.cli.shapes import parse_constants, parse_shapes
@@ -30,7 +31,6 @@ _REFUSED = 3
 _EVERY = "all"
 _PAYLOADS = (".xml", ".ewa")
 _MODELS = (".onnx", ".tflite")
-_ZIP = b"PK\x03\x04"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,7 +72,7 @@ def _is_artifact(path: Path) -> bool:
 def _begins_like_zip(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(_ZIP)) == _ZIP
+            return file.read(len(LOCAL_SIGNATURE)) == LOCAL_SIGNATURE
     except OSError:  # the reader of models words it
         return False
 

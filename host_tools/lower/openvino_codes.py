@@ -53,10 +53,12 @@ def replace_groups(
 ) -> None:
     """Put codes in groups in place of the weight of a MatMul: (outputs, groups, group), from which OpenVINO's kernels read them packed.
 
+    A scale a channel is that of one group a channel.
+
     Args:
         node: OpenVINO's MatMul; its weight is the second input.
         weight: Real numbers, (outputs, inputs); whole groups of them.
-        qparams: Their parameters.
+        qparams: Their parameters, in groups or by output channel.
         name: The weight, for names.
         was_transposed: Whether the groups lie along the second axis of the canonical weight, not the first.
     """
@@ -70,7 +72,9 @@ def replace_groups(
     )
     along = dataclasses.replace(
         qparams,
+        axis=None,
         group_axis=1,
+        group_size=size,
         scale=tuple(scale.reshape(-1).tolist()),
         zero_point=tuple(zero_point.reshape(-1).tolist()),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from host_tools.lower.openvino_ports import Ports
-    from host_tools.plan.quantization_plan import QParams, QuantizationPlan
+    from host_tools.plan.quantization_plan import QuantizationPlan
     from targets.profile import CapabilityProfile
 
 
@@ -44,13 +43,15 @@ def write_weights(source: ir.Graph, plan: QuantizationPlan, profile: CapabilityP
                 gather = ports.of(node.outputs[0].name or "").get_node()
                 replace_table(gather, constant(value), planned.qparams, value.name or "")
                 continue
-            if planned.qparams.group_size is not None or planned.qparams.dtype == "uint4":
+            if (
+                planned.qparams.group_size is not None or planned.qparams.dtype == "uint4"
+            ):  # else not kept packed
                 is_transposed = node.op_type == "Gemm"
                 weight = constant(value) if is_transposed else constant(value).T
                 replace_groups(
                     ports.weighted(node),
                     weight,
-                    _in_groups(planned.qparams, weight.shape[1]),
+                    planned.qparams,
                     value.name or "",
                     was_transposed=is_transposed,
                 )
@@ -58,13 +59,6 @@ def write_weights(source: ir.Graph, plan: QuantizationPlan, profile: CapabilityP
             where = f"{node.op_type} {node.name!r}: {value.name!r}"
             codes = quantize_array(constant(value), planned.qparams, profile.rounding.weights, where=where)
             replace_weight(ports.weighted(node), codes, planned.qparams, value.name or "")
-
-
-def _in_groups(qparams: QParams, length: int) -> QParams:
-    """Return a scale a channel as that of one group a channel: only so OpenVINO keeps unsigned codes packed."""
-    if qparams.group_size is not None:
-        return qparams
-    return replace(qparams, axis=None, group_axis=1, group_size=length)
 
 
 def _read_weight(ports: Ports, node: ir.Node) -> Any:

@@ -229,9 +229,8 @@ def _evaluation(
             origin=f"{len(few)} {origin}: no --eval was given",
         )
     chosen = opened(data)
-    next(
-        iter(chosen)
-    )  # samples of another shape are told before the model has run over all of --data, not after
+    # Samples of another shape are told before the model has run over all of --data, not after.
+    next(iter(chosen))
     known = read_labels(labels, chosen) if labels is not None else None
     if known is not None and metric is None:
         require_classes(known, math.prod(model.outputs[0].shape))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from host_tools.plan.quantization_plan import QParams
+    from host_tools.plan.quantization_plan import IntegerType, QParams
     from targets.profile import Rounding
 
     Float64 = NDArray[np.float64]
@@ -53,20 +53,20 @@ def values_of(codes: Real, qparams: QParams) -> Float64:
 
 
 def rebased(qparams: QParams, *, signed: bool) -> QParams:
-    """Return the same real numbers in 8-bit codes of the wanted signedness: codes and zero points move by 128, exactly.
+    """Return the same real numbers in codes of the wanted signedness: codes and zero points move by half of all codes, exactly.
 
     Raises:
-        ValueError: The stored type is not an 8-bit one.
+        ValueError: The stored type has neither 4 nor 8 bits.
     """
-    if qparams.dtype not in ("int8", "uint8"):
-        raise ValueError(f"only 8-bit codes can be re-based, got {qparams.dtype}")
-    if (qparams.dtype == "int8") == signed:
+    if qparams.dtype not in _REBASED:
+        raise ValueError(f"only codes of 4 and 8 bits can be re-based, got {qparams.dtype}")
+    dtype, offset = _REBASED[qparams.dtype]
+    if (offset > 0) == signed:
         return qparams
-    offset = -128 if signed else 128
     return replace(
         qparams,
         zero_point=tuple(value + offset for value in qparams.zero_point),
-        dtype="int8" if signed else "uint8",
+        dtype=dtype,
         quant_min=qparams.quant_min + offset,
         quant_max=qparams.quant_max + offset,
     )
@@ -111,6 +111,10 @@ def _half_away_from_zero(quotient: Float64) -> Float64:
     return np.copysign(_half_up(np.abs(quotient)), quotient)
 
 
+_REBASED: Mapping[IntegerType, tuple[IntegerType, int]] = MappingProxyType(
+    {"int4": ("uint4", 8), "uint4": ("int4", -8), "int8": ("uint8", 128), "uint8": ("int8", -128)}
+)
+"""The type of the other signedness, and how far codes move to it."""
 _ROUNDINGS: Mapping[Rounding, Callable[[Float64], Float64]] = MappingProxyType(
     {"half_even": _half_even, "half_up": _half_up, "half_away_from_zero": _half_away_from_zero}
 )

@@ -149,7 +149,6 @@ class Quantizer:
         return look_up(table, codes)
 
     def _saturated(self, whole: Float64) -> Codes:
-        whole = np.asarray(whole)  # NumPy makes a number of what it computes of an array without axes
         whole += self.grid.zero_point
         np.clip(whole, self.low, self.high, out=whole)
         return whole.astype(self.grid.dtype)

@@ -118,10 +118,12 @@ def rounded(values: Float64, rounding: Rounding) -> Float64:
         rounding: As for `rounded_sum`.
     """
     if rounding == "half_even":
-        return np.rint(values)
-    if rounding == "half_up":
-        return np.floor(values + 0.5)
-    return np.copysign(np.floor(np.abs(values) + 0.5), values)
+        whole = np.rint(values)
+    elif rounding == "half_up":
+        whole = np.floor(values + 0.5)
+    else:
+        whole = np.copysign(np.floor(np.abs(values) + 0.5), values)
+    return np.asarray(whole)  # as above
 
 
 def rounded_fraction(value: Fraction, rounding: Rounding) -> int:

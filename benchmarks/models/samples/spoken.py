@@ -55,10 +55,9 @@ def commands(split: Split, count: int, seconds: float) -> Iterator[NDArray[np.fl
         asked = str(rng.choice(_ASKING)).format(rng.choice(_DURATIONS))
         text = str(rng.choice(_OTHERS)) if index % 4 == 3 else asked
         voice, speed, pitch = str(rng.choice(_VOICES)), int(rng.integers(140, 190)), int(rng.integers(30, 70))
-        spoken = _say(text, voice, speed, pitch)[-length:]
         sound = rng.normal(0.0, _NOISE, length)
         end = length - round(_SILENCE_SECONDS * RATE)
-        spoken = spoken[-end:]
+        spoken = _say(text, voice, speed, pitch)[-end:]
         sound[end - len(spoken) : end] += spoken
         yield np.clip(sound, -32768, 32767).astype(np.float32)
 

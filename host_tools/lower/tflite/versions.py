@@ -107,12 +107,15 @@ def lowest(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], optio
     return base
 
 
+def _is_per_channel(tensor: Tensor) -> bool:
+    return tensor.quantization is not None and tensor.quantization.is_per_channel
+
+
 def _hybrid(op: _Signature, *, per_tensor: int, per_channel: int) -> int | None:
     """Return the version for float activations before 8-bit weights; None for others."""
     if op.inputs[0].type != "FLOAT32" or op.inputs[1].type != "INT8":
         return None
-    scales = op.inputs[1].quantization
-    return per_channel if scales is not None and scales.is_per_channel else per_tensor
+    return per_channel if _is_per_channel(op.inputs[1]) else per_tensor
 
 
 def _dequantize(op: _Signature) -> int:
@@ -121,8 +124,7 @@ def _dequantize(op: _Signature) -> int:
         return 6
     if source.type == "FLOAT16":
         return 3
-    is_per_channel = source.quantization is not None and source.quantization.is_per_channel
-    return 5 if is_per_channel else 1
+    return 5 if _is_per_channel(source) else 1
 
 
 def _convolution(op: _Signature) -> int:
@@ -146,8 +148,7 @@ def _depthwise(op: _Signature) -> int:
 
 def _embedding_lookup(op: _Signature) -> int:
     table = op.inputs[1]
-    is_per_channel = table.quantization is not None and table.quantization.is_per_channel
-    return 4 if is_per_channel or table.type == "INT4" else 1
+    return 4 if _is_per_channel(table) or table.type == "INT4" else 1
 
 
 def _fully_connected(op: _Signature) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from typing import TYPE_CHECKING, Final, Literal
 
+from device_agent.contract.zip_layout import LOCAL_SIGNATURE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,7 +16,6 @@ Kind = Literal["keras", "h5", "saved_model"]
 SAVED_MODEL: Final = "saved_model.pb"
 _SPOKEN: Final = {"keras": "a .keras archive", "h5": "a Keras .h5 file", "saved_model": "a SavedModel"}
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-_ZIP: Final = b"PK\x03\x04"
 _KERAS_MEMBERS: Final = frozenset({"config.json", "metadata.json"})
 
 
@@ -32,7 +33,7 @@ def kind_of(path: Path) -> Kind | None:
         return None
     if start == _HDF5:
         return "h5"
-    return "keras" if start.startswith(_ZIP) and _is_keras(path) else None
+    return "keras" if start.startswith(LOCAL_SIGNATURE) and _is_keras(path) else None
 
 
 def _is_keras(path: Path) -> bool:

@@ -64,14 +64,12 @@ def _part_computed_bounds(editor: GraphEditor, node: ir.Node) -> None:
     rank = len(static_shape(data) or ())
     if any(shape is None or len(shape) > rank or math.prod(shape) != 1 for shape in shapes):
         return
-    parts: list[ir.Node] = []
+    result, parts = node.outputs[0], list[ir.Node]()
     for op_type, bound in zip(("Max", "Min"), bounds, strict=False):
         if bound is not None:
-            parts.append(ir.node(op_type, [parts[-1].outputs[0] if parts else data, bound]))
-            parts[-1].outputs[0].shape, parts[-1].outputs[0].type = (
-                node.outputs[0].shape,
-                node.outputs[0].type,
-            )
+            parts.append(ir.node(op_type, [data, bound]))
+            data = parts[-1].outputs[0]
+            data.shape, data.type = result.shape, result.type
     parts[-1].name = node.name
     editor.replace(node, parts)
 

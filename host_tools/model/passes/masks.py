@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MASKED: Final = -1e4
 """Far below any score, so that exp of the difference is 0 in float32; what encoders of BERT's kind mask with, and what float16 holds."""
@@ -76,14 +73,9 @@ def _only_masks(value: ir.Value) -> bool:
         seen.add(one)
         if one.is_graph_output() or not one.uses():
             return False
-        for op_type, outputs in _readers(one):
-            if op_type in _PASS_ON:
-                waiting.extend(outputs)
-            elif op_type not in _END:
+        for use in one.uses():
+            if use.node.op_type in _PASS_ON:
+                waiting.extend(use.node.outputs)
+            elif use.node.op_type not in _END:
                 return False
     return True
-
-
-def _readers(value: ir.Value) -> Iterator[tuple[str, tuple[ir.Value, ...]]]:
-    for use in value.uses():
-        yield use.node.op_type, tuple(use.node.outputs)

@@ -12,7 +12,7 @@ from host_tools.lower.tflite.emit import spatial
 from host_tools.lower.tflite.graph import Options, Quantization
 from host_tools.lower.tflite.plan_view import PLAN_ANEW, as_quantization, has_input, refuse, where
 from host_tools.lower.tflite.window import Window, scheme, windows
-from host_tools.plan.codes import codes_of
+from host_tools.plan.codes import codes_of, rebased
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from host_tools.lower.tflite.session import Session
     from host_tools.plan.quantization_plan import IntegerType
 
-_HALF_OF_FOUR_BITS = 8
 _PADDING = {"SAME": 0, "VALID": 1}
 """Codes of Padding. Source: tflite/schema/schema.fbs."""
 
@@ -35,11 +34,11 @@ class Weights:
     Attributes:
         values: int8, float32, or float16 that is made float32 first.
         scales: float64 scales, shape (outputs,) or (1,); None for float.
-        zero_points: As many as scales; None for zeros.
         name: Of the initializer.
         stored: Where activations are floats: whether the codes are multiplied as they are (``dynamic``), or they, or float16, made float32
             first (``dequantized``). None: as the activations are.
         dtype: Of the codes.
+        zero_points: As many as scales; None for zeros.
     """
 
     values: NDArray[np.generic]
@@ -90,16 +89,14 @@ def read_weights(session: Session, node: ir.Node, index: int, *, channel_axis: i
             return Weights(values=values.astype(np.float16), scales=None, name=name, stored="dequantized")
         return Weights(values=values, scales=None, name=name)
     if session.plan.precision != "int8":
-        # TFLite has no unsigned type of 4 bits: codes and zero points move by 8, exactly.
-        is_unsigned = qparams.dtype == "uint4"
-        moved = _HALF_OF_FOUR_BITS if is_unsigned else 0
+        qparams = rebased(qparams, signed=True)  # TFLite has no unsigned type of 4 bits
         return Weights(
-            values=(codes_of(values, qparams) - moved).astype(np.int8),
+            values=codes_of(values, qparams).astype(np.int8),
             scales=np.asarray(qparams.scale, np.float64),
             name=name,
             stored="dynamic" if session.is_dynamic(node) else "dequantized",
-            dtype="int4" if is_unsigned else qparams.dtype,
-            zero_points=tuple(point - moved for point in qparams.zero_point),
+            dtype=qparams.dtype,
+            zero_points=qparams.zero_point,
         )
     codes = quantize_array(values, qparams, session.profile.rounding.weights, where=name)
     if not session.is_integer(node):
